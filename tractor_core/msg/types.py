@@ -1,0 +1,295 @@
+"""The wire vocabulary: one struct per message. No I/O, no trio.
+
+Structs are encoded as arrays headed by a small integer tag. Payload fields are declared
+``msgspec.Raw``: a *received* message holds the undecoded payload, which only the dialog it belongs
+to decodes. A message *to be sent* may hold the plain value there (structs do not check their
+fields), so that one pass encodes envelope and payload.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import msgspec
+from msgspec import Raw
+
+#: What both sides must speak.
+PROTOCOL = "tractor-core/1"
+
+#: ``cid`` of a message about the whole runtime instead of one dialog.
+RUNTIME_CID = -1
+
+
+class Aid(msgspec.Struct, array_like=True, frozen=True, eq=False):
+    """An actor's identity. Equality and hash go by uuid."""
+
+    name: str
+    uuid: str
+    pid: int = 0
+    is_registrar: bool = False
+
+    @property
+    def uid(self) -> tuple[str, str]:
+        """The legacy pair ``(name, uuid)``."""
+        return (self.name, self.uuid)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Aid) and other.uuid == self.uuid
+
+    def __hash__(self) -> int:
+        return hash(self.uuid)
+
+    def __str__(self) -> str:
+        return f"{self.name}@{self.uuid[:8]}"
+
+
+class BoxedError(msgspec.Struct, array_like=True, omit_defaults=True):
+    """An exception, described. ``relay_path`` holds (name, uuid), the origin first."""
+
+    #: ``module:qualname`` of what the last hop raised, and of what the origin raised.
+    type_name: str
+    message: str
+    src_type_name: str
+    relay_path: list[tuple[str, str]] = []
+    traceback: str = ""
+    notes: list[str] = []
+    #: msgpack of the exception's arguments, empty where they cannot be encoded.
+    args: bytes = b""
+    #: Members of an exception group; ``type_name`` is then the group's own.
+    members: list[BoxedError] = []
+    cause: BoxedError | None = None
+    #: Which class the receiver raises: "" for RemoteActorError.
+    kind: str = ""
+    #: Kind "cancelled": who asked.
+    canceller: tuple[str, str] | None = None
+    #: Kinds "msgtype": where in the value, what was expected, what was there.
+    path: str = ""
+    expected: str = ""
+    bad: str = ""
+
+    def decode_args(self) -> list[Any] | None:
+        """The original arguments, or None where they did not survive encoding."""
+        return msgspec.msgpack.decode(self.args) if self.args else None
+
+
+class Message(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """Base of everything that is sent as a frame."""
+
+
+class Hello(Message, tag=1):
+    """Who I am and what I speak; first on every connection, both ways."""
+
+    aid: Aid
+    protocol: str
+    codecs: list[str]
+    nonce: bytes
+
+
+class Auth(Message, tag=2):
+    """Proof that the sender of the Hello may be here. ``method`` is "key", "spawn" or "peercred"."""
+
+    method: str
+    mac: bytes = b""
+
+
+class SpawnSpec(Message, tag=3):
+    """Parent to child, once: how to configure itself. ``spec`` is an encoded ``ActorSpec``."""
+
+    spec: Raw
+
+
+class Ready(Message, tag=4):
+    """Child to parent: configured, listening on these URLs, registered."""
+
+    addresses: list[str]
+
+
+class Start(Message, tag=5):
+    """Please run ``target`` (``module:name``, or ``self:name`` for the runtime's own)."""
+
+    cid: int
+    target: str
+    #: "asyncfunc", "asyncgen" or "context".
+    functype: str
+    args: Raw
+    kwargs: Raw
+
+
+class StartAck(Message, tag=6):
+    """Scheduled. Implied by any later message of the callee, and left out where one follows at once."""
+
+    cid: int
+    functype: str
+
+
+class PayloadMsg(Message):
+    """Base of the messages that carry a user's value."""
+
+    cid: int
+    pld: Raw
+
+
+class Started(PayloadMsg, tag=7):
+    """The value of ``ctx.started()``."""
+
+
+class Yield(PayloadMsg, tag=8):
+    """One streamed value."""
+
+
+class Return(PayloadMsg, tag=9):
+    """The final result."""
+
+
+class Stop(Message, tag=10):
+    """Graceful end of the sender's half of the stream."""
+
+    cid: int
+
+
+class Error(Message, tag=11):
+    """The sender's side ended with an error."""
+
+    cid: int
+    error: BoxedError
+
+
+class Cancel(Message, tag=12):
+    """Please cancel dialog ``cid``, or the whole runtime (``RUNTIME_CID``)."""
+
+    cid: int
+    canceller: tuple[str, str]
+    reason: str = ""
+    #: Seconds the requester will wait before it uses force; None: no limit.
+    time_left: float | None = None
+
+
+class CancelAck(Message, tag=13):
+    """The request was taken (``ok``), or refused."""
+
+    cid: int
+    ok: bool = True
+
+
+class Credit(Message, tag=14):
+    """The receiver of a stream grants this much more."""
+
+    cid: int
+    messages: int
+    size: int
+
+
+class Open(Message, tag=15):
+    """The receiver opened its half: its window (messages, bytes) and overflow policy."""
+
+    cid: int
+    messages: int
+    size: int
+    policy: str
+
+
+class Chunk(Message, tag=16):
+    """A piece of a message too large for one frame; ``serial`` tells concurrent ones apart."""
+
+    serial: int
+    last: bool
+    data: memoryview
+
+
+class Ping(Message, tag=17):
+    """Are you alive?"""
+
+    serial: int
+
+
+class Pong(Message, tag=18):
+    """Answer to a Ping."""
+
+    serial: int
+
+
+MsgType: TypeAlias = (
+    Hello
+    | Auth
+    | SpawnSpec
+    | Ready
+    | Start
+    | StartAck
+    | Started
+    | Yield
+    | Return
+    | Stop
+    | Error
+    | Cancel
+    | CancelAck
+    | Credit
+    | Open
+    | Chunk
+    | Ping
+    | Pong
+)
+
+Msg: TypeAlias = PayloadMsg
+
+#: Every message, in tag order, and the union of them that a decoder takes.
+__msg_types__: tuple[type[Message], ...] = MsgType.__args__
+__msg_spec__ = MsgType
+
+
+class PluginEntry(msgspec.Struct, array_like=True, frozen=True):
+    """One row of the resolved plugin table that travels to children."""
+
+    kind: str
+    name: str
+    target: str
+    distribution: str
+    version: str
+
+
+class MainModule(msgspec.Struct, array_like=True, frozen=True):
+    """How a child finds the program's ``__main__`` again."""
+
+    name: str | None = None
+    path: str | None = None
+    sys_path: list[str] = []
+    argv: list[str] = []
+    directory: str | None = None
+
+
+class ActorSpec(msgspec.Struct, omit_defaults=True):
+    """What a new actor must know to configure itself (the contents of ``SpawnSpec``)."""
+
+    enable_modules: list[str]
+    #: Functions exposed singly, as ``module:name``.
+    enable_functions: list[str] = []
+    registry_addrs: list[str] = []
+    bind_addrs: list[str] = []
+    transports: list[str] = []
+    registrar: Aid | None = None
+    start_method: str = ""
+    loglevel: str | None = None
+    runtime_vars: dict[str, Any] = {}
+    plugins: list[PluginEntry] = []
+    main: MainModule | None = None
+    infect_asyncio: bool = False
+    debug_mode: bool = False
+    limits: dict[str, Any] = {}
+
+
+class Bootstrap(msgspec.Struct):
+    """The blob that reaches a new process through an inherited pipe; it holds secrets."""
+
+    name: str
+    uuid: str
+    parent: Aid
+    parent_addrs: list[str]
+    #: Proves to the parent, once, that the dialling process is the one it spawned.
+    secret: bytes
+    #: The tree's key, and whether it was given explicitly (kernel credentials do not replace it then).
+    key: bytes
+    key_explicit: bool
+    parent_pid: int = 0
+    #: Descriptors inherited: name to number in the *spawning* process; backends translate.
+    plugins: list[PluginEntry] = []
+    sys_path: list[str] = []
+    deadline: float | None = None

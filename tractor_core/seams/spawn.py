@@ -1,0 +1,100 @@
+"""The spawn-backend seam: how a process that will become an actor is started."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class ExitStatus:
+    """How a process ended: an exit code, or the number of the signal that killed it."""
+
+    code: int | None = None
+    signal: int | None = None
+
+    @classmethod
+    def from_returncode(cls, returncode: int) -> ExitStatus:
+        """From the convention of :mod:`subprocess`: negative means killed by that signal."""
+        return cls(signal=-returncode) if returncode < 0 else cls(code=returncode)
+
+    @property
+    def ok(self) -> bool:
+        return self.code == 0
+
+    def __str__(self) -> str:
+        if self.signal is None:
+            return f"exit code {self.code}"
+        try:
+            name = signal.Signals(self.signal).name
+        except ValueError:
+            name = f"signal {self.signal}"
+        hint = " (out of memory?)" if self.signal == signal.SIGKILL else ""
+        return f"killed by {name}{hint}"
+
+
+@dataclass(frozen=True, slots=True)
+class SpawnRequest:
+    """What to boot.
+
+    The new process must call ``entry`` (``"module:function"``) in its main thread as
+    ``entry(bootstrap, descriptors)`` and exit with the integer it returns. ``bootstrap`` holds secrets: it
+    travels through a pipe or memory, never through argv or the environment. ``descriptors`` maps
+    names to file descriptors of this process that the new one must inherit; the mapping given to
+    ``entry`` has the numbers they have over there.
+
+    ``env`` of None means this process's environment, ``cwd`` of None its directory. ``options`` are addressed to the backend
+    by its own names; one it does not know is a ``ValueError``.
+    """
+
+    name: str
+    uuid: str
+    entry: str
+    bootstrap: bytes
+    descriptors: Mapping[str, int] = field(default_factory=dict)
+    env: Mapping[str, str] | None = None
+    cwd: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def title(self) -> str:
+        """What the process should be called where a process list shows it."""
+        return f"tractor[{self.name}@{self.uuid[:8]}]"
+
+
+class ActorProcess(Protocol):
+    """A process started by a backend."""
+
+    pid: int | None
+
+    async def wait(self) -> ExitStatus:
+        """Wait until it has ended and was reaped. Any number of waiters; cancellable."""
+        ...
+
+    def poll(self) -> ExitStatus | None:
+        """How it ended, or None while it runs; reaps without waiting."""
+        ...
+
+    def terminate(self) -> None:
+        """Ask the operating system to end it (SIGTERM). No effect once it has ended."""
+        ...
+
+    def kill(self) -> None:
+        """End it (SIGKILL). No effect once it has ended."""
+        ...
+
+
+class SpawnBackend(Protocol):
+    """A way to start actor processes, named by ``start_method``."""
+
+    name: str
+
+    async def spawn(self, request: SpawnRequest) -> ActorProcess:
+        """Start it and return without waiting for it to boot.
+
+        When this raises or is cancelled, no process of it is left behind. Must be called in the
+        thread that runs trio.
+        """
+        ...

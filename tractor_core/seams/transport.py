@@ -1,0 +1,181 @@
+"""The transport seam: how frames move between two actors.
+
+A *frame* is one encoded message. A transport carries whole frames, in order, and knows nothing
+of what is in them. All methods run in the trio thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NoReturn, Protocol, TypeAlias
+
+from .address import Address
+
+Buffer: TypeAlias = bytes | bytearray | memoryview
+
+#: Largest frame taken from a peer that has not yet proved who it is (bytes).
+HANDSHAKE_FRAME_LIMIT = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class PeerFacts:
+    """What the transport itself proved about the peer; None where it proved nothing.
+
+    ``uid`` and ``pid`` come from the kernel (unix sockets), ``certificate`` from TLS or CURVE,
+    ``origin`` from a WebSocket upgrade. ``same_host`` is True only where the transport cannot
+    leave this machine.
+    """
+
+    pid: int | None = None
+    uid: int | None = None
+    certificate: bytes | None = None
+    origin: str | None = None
+    same_host: bool = False
+    encrypted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TLSConfig:
+    """Paths of PEM files: this actor's certificate and key, and the authority peers must show."""
+
+    cert: str
+    key: str
+    ca: str
+
+
+@dataclass(frozen=True, slots=True)
+class TransportOptions:
+    """What the runtime tells a transport. Sizes in bytes, times in seconds.
+
+    ``handshake_frame`` limits each frame until the runtime raises ``Connection.max_frame``;
+    ``key`` is the tree's secret, for transports that derive encryption keys from it;
+    ``max_connections`` bounds what one listener holds at once, beyond which the oldest connection
+    for which ``Connection.established`` is false is dropped;
+    ``extra`` holds options addressed to one transport by its own names.
+    """
+
+    handshake_frame: int = HANDSHAKE_FRAME_LIMIT
+    max_connections: int = 1024
+    connect_timeout: float = 5.0
+    key: bytes = b""
+    tls: TLSConfig | None = None
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+class Connection(Protocol):
+    """A two-way, ordered, reliable path for frames to one peer.
+
+    *Failures* are told apart once, here: closed by us is ``trio.ClosedResourceError``; broken is
+    ``tractor_core.errors.TransportClosed`` with ``src_exc``; a clean end by the peer is an empty
+    sequence from :meth:`receive`. A frame over ``max_frame`` raises ``FrameTooLarge`` from
+    :meth:`receive` before its body is buffered.
+
+    One task receives and one task flushes; they may run at the same time. ``send_nowait`` and
+    ``abort`` may be called by any task.
+    """
+
+    local: Address
+    remote: Address
+    facts: PeerFacts
+    #: Largest frame accepted from the peer (bytes). Starts at ``TransportOptions.handshake_frame``;
+    #: the runtime raises it once the peer has proved itself.
+    max_frame: int
+    #: Largest frame this transport can carry towards the peer, or None where it has no limit.
+    max_send_frame: int | None
+    #: Set by the runtime once the peer has proved itself; see ``TransportOptions.max_connections``.
+    established: bool
+    #: True while frames that were taken are not yet wholly handed on: :meth:`flush` is owed.
+    pending: bool
+
+    def send_nowait(self, frames: Sequence[Buffer]) -> int:
+        """Take frames from the front of the sequence, in order, without waiting.
+
+        Returns how many were taken, 0 when clogged. A taken frame will be sent whole whatever is
+        cancelled; what could not be written at once sets ``pending``. The buffers may be reused as
+        soon as this returns.
+        """
+        ...
+
+    async def flush(self) -> None:
+        """Wait until everything taken has been handed on, so that more can be taken.
+
+        Cancellable at any moment without loss: a later flush goes on where this one stopped.
+        """
+        ...
+
+    async def receive(self) -> Sequence[Buffer]:
+        """Wait for frames: at least one, and all that have arrived whole. Empty: the peer ended.
+
+        The buffers belong to the receiver and are never touched again. Cancellable without loss.
+        """
+        ...
+
+    def abort(self) -> None:
+        """Close at once, without a goodbye. Idempotent; tasks inside get ClosedResourceError."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close; what was taken may still be written if that needs no waiting. Idempotent.
+
+        Resources are released even if this is cancelled or the transport fails.
+        """
+        ...
+
+
+ConnectionHandler: TypeAlias = Callable[[Connection], Awaitable[None]]
+
+
+class Listener(Protocol):
+    """A bound address that accepts peers."""
+
+    #: The address as bound, with the real port.
+    address: Address
+
+    async def serve(self, handler: ConnectionHandler, *, task_status: Any = ...) -> NoReturn:
+        """Accept for ever, running ``handler(connection)`` in a task of its own for each peer.
+
+        Calls ``task_status.started()`` once accepting. A handler that raises ``Exception`` ends its own
+        connection only. Running out of descriptors or memory backs off and goes on. When this is
+        cancelled the handlers are cancelled with it.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Stop listening and remove what binding made (a socket file). Idempotent."""
+        ...
+
+
+class Transport(Protocol):
+    """A way to reach actors, named by one or more URL schemes."""
+
+    schemes: tuple[str, ...]
+
+    def parse(self, url: str) -> Address:
+        """Check a URL of one of ``schemes``; ``ValueError`` names the part that is wrong."""
+        ...
+
+    def default_bind(self) -> Address:
+        """Where to listen when nothing is said: ephemeral and least exposed."""
+        ...
+
+    def default_registry(self) -> Address:
+        """The well-known address of this transport's registrar."""
+        ...
+
+    def exposure(self, address: Address) -> str:
+        """``"user"``, ``"host"`` or ``"network"``: who can reach a listener bound there at all."""
+        ...
+
+    def distance(self, address: Address) -> int | None:
+        """Rank for look-ups, smaller is nearer; None when it cannot be reached from here."""
+        ...
+
+    async def connect(self, address: Address, options: TransportOptions) -> Connection:
+        """Dial. Raises ``ConnectionRefusedError`` when nobody listens there (a missing socket file
+        included), and another ``OSError`` for what else went wrong; bounded by ``connect_timeout``."""
+        ...
+
+    async def listen(self, address: Address, options: TransportOptions) -> Listener:
+        """Bind. Raises ``OSError``; ``EADDRINUSE`` names the address."""
+        ...
