@@ -189,9 +189,9 @@ class Open(Message, tag=15):
 
 
 class Chunk(Message, tag=16):
-    """A piece of a message too large for one frame; ``serial`` tells concurrent ones apart."""
+    """A piece of an encoded message too large to go at once. A dialog has one such at a time."""
 
-    serial: int
+    cid: int
     last: bool
     data: memoryview
 

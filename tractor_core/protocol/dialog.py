@@ -1,0 +1,371 @@
+"""The dialog machine: one side of one call or context, without I/O.
+
+A dialog opens with ``Start`` and ends, on the callee's word, with exactly one ``Return`` or ``Error``
+(a cancelled task ends with an ``Error`` of kind "cancelled"), or by the channel being cut. The tables below say which event is legal
+in which state and where it leads; ``docs/`` draws its diagrams from them.
+
+A machine is fed by local calls, which return the message to send, and by :meth:`Dialog.receive`,
+which returns whom to wake and may leave messages in ``outbox``.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Any, Final, TypeAlias
+
+from tractor_core.msg import types as m
+
+from .credit import ReceiveBuffer, SendWindow, Window
+
+
+class Side(enum.Enum):
+    OPENER = "opener"
+    CALLEE = "callee"
+
+
+class State(enum.Enum):
+    STARTING = "starting"  # opener: Start sent
+    ACKED = "acked"  # opener: the callee has scheduled it
+    SCHEDULED = "scheduled"  # callee: Start received
+    RUNNING = "running"  # opener: Started received; callee: the task runs
+    STARTED = "started"  # callee: Started sent
+    STREAMING = "streaming"  # this side opened its stream
+    DONE = "done"
+
+    __hash__ = object.__hash__
+
+
+class Local(enum.Enum):
+    """What this side does."""
+
+    RUN = "run"
+    STARTED = "started"
+    OPEN = "open"
+    SEND = "send"
+    STOP = "stop"
+    RETURN = "return"
+    FAIL = "fail"
+    CANCEL = "cancel"
+    CUT = "cut"
+
+    __hash__ = object.__hash__
+
+
+class Wake(enum.IntFlag):
+    """Whom the runtime must wake."""
+
+    NOBODY = 0
+    STARTED = 1  # who waits for the callee's first value
+    STREAM = 2  # who receives: a value, the end, or an error
+    CREDIT = 4  # who waits to send
+    CANCEL_ACK = 8  # who asked for a cancel
+    CANCEL = 16  # the task itself: it shall be cancelled
+    DONE = 32  # everybody: there is an outcome
+
+
+#: Wakes as plain integers: IntFlag arithmetic costs more than the rest of ``receive``.
+NOBODY: Final = 0
+W_STARTED: Final = int(Wake.STARTED)
+W_STREAM: Final = int(Wake.STREAM)
+W_CREDIT: Final = int(Wake.CREDIT)
+W_CANCEL_ACK: Final = int(Wake.CANCEL_ACK)
+W_CANCEL: Final = int(Wake.CANCEL)
+W_DONE: Final = int(Wake.DONE)
+
+Event: TypeAlias = "Local | type[m.Message]"
+Table: TypeAlias = dict[Event, dict[State, State]]
+
+_S = State
+
+#: Events that leave a state as it is, in each of the states given.
+_HERE_CALL = {_S.STARTING: _S.STARTING, _S.ACKED: _S.ACKED}
+_HERE_OPEN = {_S.RUNNING: _S.RUNNING, _S.STREAMING: _S.STREAMING}
+_HERE_CALLEE = {_S.STARTED: _S.STARTED, _S.STREAMING: _S.STREAMING}
+
+OPENER: Table = {
+    m.StartAck: {_S.STARTING: _S.ACKED},
+    m.Started: {_S.STARTING: _S.RUNNING, _S.ACKED: _S.RUNNING},
+    Local.OPEN: {_S.RUNNING: _S.STREAMING},
+    Local.SEND: {_S.STREAMING: _S.STREAMING},
+    Local.STOP: {_S.STREAMING: _S.STREAMING},
+    m.Open: _HERE_OPEN,
+    m.Yield: _HERE_OPEN,
+    m.Stop: _HERE_OPEN,
+    m.Credit: _HERE_OPEN,
+    m.CancelAck: {**_HERE_CALL, **_HERE_OPEN},
+    Local.CANCEL: {**_HERE_CALL, **_HERE_OPEN},
+    Local.FAIL: {**_HERE_CALL, **_HERE_OPEN},
+    m.Return: {s: _S.DONE for s in (_S.STARTING, _S.ACKED, _S.RUNNING, _S.STREAMING)},
+    m.Error: {s: _S.DONE for s in (_S.STARTING, _S.ACKED, _S.RUNNING, _S.STREAMING)},
+    Local.CUT: {s: _S.DONE for s in (_S.STARTING, _S.ACKED, _S.RUNNING, _S.STREAMING, _S.DONE)},
+}
+
+CALLEE: Table = {
+    Local.RUN: {_S.SCHEDULED: _S.RUNNING},
+    Local.STARTED: {_S.RUNNING: _S.STARTED},
+    Local.OPEN: {_S.STARTED: _S.STREAMING},
+    Local.SEND: {_S.STREAMING: _S.STREAMING},
+    Local.STOP: {_S.STREAMING: _S.STREAMING},
+    m.Open: _HERE_CALLEE,
+    m.Yield: _HERE_CALLEE,
+    m.Stop: _HERE_CALLEE,
+    m.Credit: _HERE_CALLEE,
+    m.Cancel: {_S.SCHEDULED: _S.SCHEDULED, _S.RUNNING: _S.RUNNING, **_HERE_CALLEE},
+    m.Error: {_S.SCHEDULED: _S.SCHEDULED, _S.RUNNING: _S.RUNNING, **_HERE_CALLEE},
+    Local.CANCEL: {_S.SCHEDULED: _S.SCHEDULED, _S.RUNNING: _S.RUNNING, **_HERE_CALLEE},
+    Local.RETURN: {s: _S.DONE for s in (_S.RUNNING, _S.STARTED, _S.STREAMING)},
+    Local.FAIL: {s: _S.DONE for s in (_S.SCHEDULED, _S.RUNNING, _S.STARTED, _S.STREAMING)},
+    Local.CUT: {s: _S.DONE for s in (_S.SCHEDULED, _S.RUNNING, _S.STARTED, _S.STREAMING, _S.DONE)},
+}
+
+_TABLES = {Side.OPENER: OPENER, Side.CALLEE: CALLEE}
+
+
+class ProtocolViolation(Exception):
+    """The peer sent what is not legal in this state; the dialog ends with an error."""
+
+
+class IllegalHere(Exception):
+    """This side's own code did what is not legal in this state."""
+
+
+class Dialog:
+    """One side of a dialog. Not thread-safe; owned by one call or context."""
+
+    __slots__ = (
+        "_table",
+        "cancel_acked",
+        "cancel_called",
+        "canceller",
+        "cid",
+        "cut_error",
+        "functype",
+        "inbox",
+        "outbox",
+        "outcome",
+        "peer_error",
+        "peer_stopped",
+        "send_window",
+        "side",
+        "started",
+        "state",
+        "stopped",
+    )
+
+    def __init__(self, side: Side, cid: int, functype: str) -> None:
+        self._table = _TABLES[side]
+        self.side = side
+        self.cid = cid
+        self.functype = functype
+        self.state = State.STARTING if side is Side.OPENER else State.SCHEDULED
+        #: The callee's last word; None while it has not come or when the channel was cut before it.
+        self.outcome: m.Return | m.Error | None = None
+        #: Why the channel ended, where that came before an outcome.
+        self.cut_error: BaseException | None = None
+        #: The ``Started`` message, at the opener.
+        self.started: m.Started | None = None
+        self.cancel_called = False
+        self.cancel_acked = False
+        #: Who asked for the cancel this side has seen.
+        self.canceller: tuple[str, str] | None = None
+        #: Callee: the opener's side failed (an ``Error`` from it).
+        self.peer_error: m.Error | None = None
+        #: This side, and the peer, ended their sending half.
+        self.stopped = False
+        self.peer_stopped = False
+        #: Messages that ``receive`` wants sent.
+        self.outbox: list[m.Message] = []
+        self.send_window: SendWindow | None = None
+        self.inbox: ReceiveBuffer | None = None
+
+    @property
+    def done(self) -> bool:
+        return self.state is State.DONE
+
+    # -- what this side does ------------------------------------------------------------------
+
+    def _move(self, event: Event) -> None:
+        try:
+            self.state = self._table[event][self.state]
+        except KeyError:
+            name = event.value if isinstance(event, Local) else event.__name__
+            raise IllegalHere(f"{name} is not possible while {self.state.value}") from None
+
+    def run(self) -> None:
+        """Callee: the task starts."""
+        self._move(Local.RUN)
+
+    def start_value(self, value: Any) -> m.Started:
+        """Callee: the first value, once."""
+        self._move(Local.STARTED)
+        return m.Started(self.cid, value)
+
+    def open_stream(self, window: Window, policy: str) -> m.Open:
+        """Open this side's half; may be done once."""
+        self._move(Local.OPEN)
+        inbox = self._inbox()
+        inbox.open(window, unbounded=policy == "buffer")
+        return m.Open(self.cid, window.messages, window.size, policy)
+
+    def can_send(self) -> bool:
+        """Whether a value may be sent now, credit aside."""
+        return self.state is State.STREAMING and not self.stopped
+
+    def take_credit(self, size: int) -> bool:
+        """Use credit for a payload of ``size`` bytes; False where there is none now."""
+        window = self.send_window
+        if window is None:
+            window = self.send_window = SendWindow()
+        return window.take(size)
+
+    def stop(self) -> m.Stop | None:
+        """End this side's sending half; None when it has ended already or the dialog has."""
+        if self.state is not State.STREAMING or self.stopped:
+            return None
+        self.stopped = True
+        return m.Stop(self.cid)
+
+    def take_value(self) -> Any:
+        """The oldest undelivered payload; ``IndexError`` when there is none."""
+        return self._inbox().take()
+
+    def credit_due(self) -> m.Credit | None:
+        """The grant to send now, if one is due and somebody could use it."""
+        if self.state is State.DONE or self.peer_stopped or self.inbox is None:
+            return None
+        return self.inbox.credit(self.cid)
+
+    def returned(self, value: Any) -> m.Return:
+        """Callee: the final result."""
+        if self.functype == "context" and self.state is State.RUNNING:
+            raise IllegalHere("returned without calling started()")
+        self._move(Local.RETURN)
+        outcome = self.outcome = m.Return(self.cid, value)
+        return outcome
+
+    def failed(self, error: m.BoxedError) -> m.Error:
+        """This side ended with an error. At the callee that is the outcome; the opener still waits for it."""
+        self._move(Local.FAIL)
+        message = m.Error(self.cid, error)
+        if self.side is Side.CALLEE:
+            self.outcome = message
+        else:
+            self.stopped = True
+        return message
+
+    def cancel(self, by: tuple[str, str], reason: str = "", time_left: float | None = None) -> m.Cancel | None:
+        """Ask for this dialog's end. Returns what to send (opener), None at the callee or if it is over."""
+        if self.state is State.DONE:
+            return None
+        self._move(Local.CANCEL)
+        self.cancel_called = True
+        self.canceller = self.canceller or by
+        if self.side is Side.CALLEE:
+            return None
+        return m.Cancel(self.cid, by, reason, time_left)
+
+    def cut(self, error: BaseException) -> int:
+        """The channel is gone; returns whom to wake."""
+        if self.state is State.DONE:
+            return NOBODY
+        self._move(Local.CUT)
+        self.cut_error = error
+        if self.side is Side.CALLEE:
+            return W_CANCEL | W_DONE | W_STREAM | W_CREDIT
+        return W_STARTED | W_STREAM | W_CREDIT | W_CANCEL_ACK | W_DONE
+
+    # -- what the peer does -------------------------------------------------------------------
+
+    def receive(self, message: Any) -> int:
+        """Take one message from the peer; returns whom to wake (``Wake`` bits).
+
+        Raises :class:`ProtocolViolation` where the message is illegal here. Late messages for a finished dialog are ignored.
+        """
+        state = self.state
+        if state is State.DONE:
+            return NOBODY
+        kind = type(message)
+        targets = self._table.get(kind)
+        target = targets.get(state) if targets is not None else None
+        if target is None:
+            raise ProtocolViolation(f"{kind.__name__} while {self.state.value}")
+        wake = _HANDLERS[kind](self, message)
+        self.state = target
+        return wake
+
+    def _inbox(self) -> ReceiveBuffer:
+        inbox = self.inbox
+        if inbox is None:
+            inbox = self.inbox = ReceiveBuffer()
+        return inbox
+
+    def _on_start_ack(self, message: m.StartAck) -> int:
+        return NOBODY
+
+    def _on_started(self, message: m.Started) -> int:
+        self.started = message
+        return W_STARTED
+
+    def _on_yield(self, message: m.Yield) -> int:
+        if self.peer_stopped:
+            raise ProtocolViolation("Yield after Stop")
+        inbox = self._inbox()
+        inbox.put(message.pld)
+        if inbox.overrun():
+            raise ProtocolViolation("more stream values than were granted")
+        credit = inbox.credit(self.cid)
+        if credit is not None:
+            self.outbox.append(credit)
+        return W_STREAM
+
+    def _on_stop(self, message: m.Stop) -> int:
+        self.peer_stopped = True
+        return W_STREAM
+
+    def _on_open(self, message: m.Open) -> int:
+        if self.send_window is None:
+            self.send_window = SendWindow()
+        self.send_window.open(Window(message.messages, message.size), message.policy)
+        return W_CREDIT
+
+    def _on_credit(self, message: m.Credit) -> int:
+        if self.send_window is not None:
+            self.send_window.grant(message.messages, message.size)
+        return W_CREDIT
+
+    def _on_cancel(self, message: m.Cancel) -> int:
+        self.outbox.append(m.CancelAck(self.cid, True))
+        self.cancel_acked = True
+        self.canceller = self.canceller or message.canceller
+        return W_CANCEL | W_STREAM | W_CREDIT
+
+    def _on_cancel_ack(self, message: m.CancelAck) -> int:
+        self.cancel_acked = self.cancel_acked or message.ok
+        return W_CANCEL_ACK
+
+    def _on_return(self, message: m.Return) -> int:
+        if self.functype == "context" and self.started is None:
+            raise ProtocolViolation("Return before Started")
+        self.outcome = message
+        return W_DONE | W_STREAM | W_CREDIT | W_CANCEL_ACK | W_STARTED
+
+    def _on_error(self, message: m.Error) -> int:
+        if self.side is Side.CALLEE:
+            self.peer_error = self.peer_error or message
+            return W_CANCEL | W_STREAM | W_CREDIT
+        self.outcome = message
+        return W_DONE | W_STREAM | W_CREDIT | W_CANCEL_ACK | W_STARTED
+
+
+_HANDLERS: dict[type[m.Message], Any] = {
+    m.StartAck: Dialog._on_start_ack,
+    m.Started: Dialog._on_started,
+    m.Yield: Dialog._on_yield,
+    m.Stop: Dialog._on_stop,
+    m.Open: Dialog._on_open,
+    m.Credit: Dialog._on_credit,
+    m.Cancel: Dialog._on_cancel,
+    m.CancelAck: Dialog._on_cancel_ack,
+    m.Return: Dialog._on_return,
+    m.Error: Dialog._on_error,
+}
