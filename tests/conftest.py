@@ -1,0 +1,245 @@
+"""How the tests run: async tests under trio, each in bounded time, in isolation, leaving nothing behind.
+
+This file is imported before anything it tests, so the environment below is the one that every
+module and every child process sees.
+"""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+import os
+import random
+import shutil
+import signal
+import socket
+import tempfile
+from collections.abc import Awaitable, Callable, Generator, Iterator
+from contextlib import contextmanager
+from functools import partial, wraps
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+import pytest
+
+#: Kept when the rest of TRACTOR_* is cleared: they choose what the end-to-end tests run over.
+CHOICES = ("TRACTOR_TRANSPORTS", "TRACTOR_SPAWN_METHOD")
+
+#: Real seconds a test may take unless marked ``@pytest.mark.limit(seconds)``.
+DEFAULT_LIMIT = 30.0
+
+#: How much later than trio's own deadline the alarm comes, for loops that never look at their deadlines.
+ALARM_DELAY = 5.0
+
+#: Virtual seconds a test on a mock clock may take; reaching them costs no real time.
+VIRTUAL_LIMIT = 3600.0
+
+#: Schemes the ``registry`` fixture goes through when TRACTOR_TRANSPORTS does not choose.
+REAL_SCHEMES = ("tcp", "uds")
+
+
+def _isolate() -> Path:
+    """Give this session directories of its own; their names are short, for the sake of socket paths."""
+    short = "/tmp" if os.path.isdir("/tmp") else None
+    session = Path(tempfile.mkdtemp(prefix="tc-", dir=short))
+    for name in [name for name in os.environ if name.startswith("TRACTOR_") and name not in CHOICES]:
+        del os.environ[name]
+    places = {"HOME": "home", "XDG_CONFIG_HOME": "config", "XDG_RUNTIME_DIR": "run/user", "TMPDIR": "run/tmp"}
+    for variable, place in places.items():
+        (session / place).mkdir(mode=0o700, parents=True)
+        os.environ[variable] = str(session / place)
+    tempfile.tempdir = None  # chosen anew, from TMPDIR
+    return session
+
+
+SESSION = _isolate()
+
+# Only now: whatever these import must see the environment above.
+import hypothesis  # noqa: E402
+import trio  # noqa: E402
+import trio.testing  # noqa: E402
+from leak_guard import Census, end_processes, live_processes, settled_leaks  # noqa: E402
+
+hypothesis.settings.register_profile("tractor_core", deadline=None)  # no test asserts timing
+hypothesis.settings.load_profile("tractor_core")
+
+
+def pytest_unconfigure() -> None:
+    shutil.rmtree(SESSION, ignore_errors=True)
+
+
+# -- running ---------------------------------------------------------------------------------
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run ``async def test_*`` with ``trio.run``, also where hypothesis drives it."""
+    function = pyfuncitem.obj
+    run = partial(_run_async, pyfuncitem)
+    property_based = getattr(function, "hypothesis", None)
+    if property_based is not None and inspect.iscoroutinefunction(property_based.inner_test):
+        property_based.inner_test = _as_function(run, property_based.inner_test)
+        return None  # pytest calls hypothesis, which calls this once for each example
+    if not inspect.iscoroutinefunction(function):
+        return None
+    run(function, **{name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames})
+    return True
+
+
+def _as_function(run: Callable[..., None], inner: Callable[..., Awaitable[None]]) -> Callable[..., None]:
+    # hypothesis wants a plain function: it reads `__name__` and the signature.
+    @wraps(inner)
+    def example(*args: Any, **kwargs: Any) -> None:
+        run(partial(inner, *args, **kwargs))
+
+    return example
+
+
+def _run_async(item: pytest.Function, function: Callable[..., Awaitable[None]], /, **arguments: Any) -> None:
+    clock = item.funcargs.get("autojump_clock")
+
+    async def main() -> None:
+        with trio.fail_after(_limit(item) if clock is None else VIRTUAL_LIMIT):
+            await function(**arguments)
+
+    trio.run(main, clock=clock)
+
+
+@pytest.fixture
+def autojump_clock() -> trio.testing.MockClock:
+    """The clock of the test that asks for it: jumps ahead whenever every task waits."""
+    return trio.testing.MockClock(autojump_threshold=0)
+
+
+class TookTooLong(Exception):
+    """A test or one of its fixtures did not end in time."""
+
+
+def _limit(item: pytest.Item) -> float:
+    marker = item.get_closest_marker("limit")
+    return float(marker.args[0]) if marker else DEFAULT_LIMIT
+
+
+@contextmanager
+def _alarm(item: pytest.Item) -> Iterator[None]:
+    """Raise in the main thread when the real time is over, whatever it is doing."""
+    seconds = _limit(item) + ALARM_DELAY
+
+    def too_long(number: int, frame: FrameType | None) -> NoReturn:
+        raise TookTooLong(f"{item.nodeid} did not end within {seconds} s of real time")
+
+    previous = signal.signal(signal.SIGALRM, too_long)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None, None, None]:
+    with _alarm(item):
+        yield
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
+    with _alarm(item):
+        yield
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, None, None]:
+    with _alarm(item):
+        yield
+
+
+# -- leaks -----------------------------------------------------------------------------------
+
+_failed = pytest.StashKey[bool]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.failed:
+        item.stash[_failed] = True
+        processes = live_processes(SESSION)
+        if processes:
+            lines = [f"{pid}: {title}" for pid, title in processes.items()]
+            report.sections.append(("Live descendant processes", "\n".join(lines)))
+    return report
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail the test that leaves a process, descriptor, thread, signal handler or socket file."""
+    before = Census.take(SESSION)
+    yield
+    failed = request.node.stash.get(_failed, False)
+    leaks = settled_leaks(before, SESSION)
+    end_processes(leaks.processes)
+    # After a failure, the traceback keeps things alive; the failure itself is what matters.
+    if leaks and not failed:
+        pytest.fail(f"left behind:\n{leaks}", pytrace=False)
+
+
+# -- where trees meet ------------------------------------------------------------------------
+
+_serial = itertools.count()
+
+
+def _schemes() -> tuple[str, ...]:
+    chosen = [scheme.strip() for scheme in os.environ.get("TRACTOR_TRANSPORTS", "").split(",")]
+    return tuple(scheme for scheme in chosen[:1] if scheme) or REAL_SCHEMES
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "registry" in metafunc.fixturenames:
+        metafunc.parametrize("registry", _schemes(), indirect=True)
+
+
+@pytest.fixture(autouse=True)
+def _choices_are_for_real_trees(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hide the environment's choice of transport and backend from tests that make their own."""
+    if "registry" not in request.fixturenames and "e2e" not in request.path.parts:
+        for name in CHOICES:
+            monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def registry(request: pytest.FixtureRequest) -> str:
+    """The URL of a registry that nobody else uses and nothing listens on yet.
+
+    The test runs once for each scheme of :data:`REAL_SCHEMES`, or only over the first one that
+    TRACTOR_TRANSPORTS names.
+    """
+    scheme: str = request.param
+    if scheme in ("uds", "zmq+ipc"):
+        return f"{scheme}://{os.environ['XDG_RUNTIME_DIR']}/registry-{next(_serial)}.sock"
+    if scheme == "mem":
+        return f"mem://registry-{next(_serial)}"
+    return f"{scheme}://127.0.0.1:{_free_port()}"
+
+
+@pytest.fixture
+def free_tcp_registry() -> str:
+    """A ``tcp://`` URL on which nothing listens."""
+    return f"tcp://127.0.0.1:{_free_port()}"
+
+
+def _free_port() -> int:
+    """A port below the range from which the system picks, so that no connection takes it meanwhile."""
+    while True:
+        port = random.randrange(20_000, 32_000)
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
