@@ -122,7 +122,9 @@ def live_processes(session: Path) -> dict[int, str]:
             state, parent = stat.rpartition(")")[2].split()[:2]
             if pid == own or (int(parent) != own and marker not in Path(f"/proc/{pid}/environ").read_bytes()):
                 continue
-            arguments = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            arguments = (
+                Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            )
         except (FileNotFoundError, ProcessLookupError, PermissionError):
             continue  # gone meanwhile, or another user's
         found[pid] = f"state {state}, parent {parent}: {arguments.strip() or '(ended)'}"
