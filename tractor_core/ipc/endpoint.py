@@ -1,0 +1,149 @@
+"""The listening endpoint: turns connections into authenticated peers, and survives all others."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, NoReturn, TypeAlias
+
+import trio
+
+from tractor_core.errors import AuthenticationFailed, TransportClosed
+from tractor_core.protocol.auth import SpawnSecrets
+from tractor_core.protocol.handshake import Identity, Peer
+from tractor_core.seams import Address, Buffer, Connection, Listener
+
+from .handshake import accept_handshake
+from .limits import Limits
+
+logger = logging.getLogger("tractor_core.ipc")
+
+#: Runs for as long as the peer's channel lives; the frames came with the handshake and are read first.
+PeerHandler: TypeAlias = Callable[[Connection, Peer, list[Buffer]], Awaitable[None]]
+
+# Hosts told apart within one second; the rest share a line. Bounds the table, not the service.
+_MAX_SOURCES = 1024
+_OTHERS = "other addresses"
+
+
+@dataclass(slots=True)
+class _Source:
+    since: float
+    more: int = 0
+
+
+class RefusalLog:
+    """One log line per refused source and second, then how many more there were.
+
+    A flood of bad peers must not become a flood of lines: the stream they go to may be a pipe that
+    nobody empties, and writing to it would stop the whole loop.
+    """
+
+    #: Length of the window in which one source gets one line (seconds).
+    period = 1.0
+
+    def __init__(self) -> None:
+        self._sources: dict[str, _Source] = {}
+        self._wake = trio.Event()
+
+    def note(self, address: Address, reason: object) -> None:
+        """Log that the peer at ``address`` was refused, now or in the count."""
+        key = f"{address.scheme}://{address.host}" if address.host else f"{address.scheme} peers"
+        if key not in self._sources and len(self._sources) >= _MAX_SOURCES:
+            key = _OTHERS
+        source = self._sources.get(key)
+        if source is not None:
+            source.more += 1
+            return
+        self._sources[key] = _Source(trio.current_time())
+        self._wake.set()
+        logger.warning("refused peer %s: %s", address, reason)
+
+    async def run(self) -> NoReturn:
+        """Close the windows as they end and log their counts; for as long as notes are taken."""
+        try:
+            while True:
+                await self._wake.wait()
+                self._wake = trio.Event()
+                while self._sources:
+                    oldest = min(source.since for source in self._sources.values())
+                    await trio.sleep_until(oldest + self.period)
+                    self._close(trio.current_time() - self.period)
+        finally:
+            self._close(trio.current_time())
+
+    def _close(self, until: float) -> None:
+        for key in [key for key, source in self._sources.items() if source.since <= until]:
+            more = self._sources.pop(key).more
+            if more:
+                logger.warning("refused %d more from %s within %g s", more, key, self.period)
+
+
+class Endpoint:
+    """A bound listener, and who this actor is to those that dial it."""
+
+    def __init__(
+        self, listener: Listener, identity: Identity, limits: Limits, spawn_secrets: SpawnSecrets
+    ) -> None:
+        self.listener = listener
+        self.identity = identity
+        self.limits = limits
+        self.spawn_secrets = spawn_secrets
+        self._refusals = RefusalLog()
+
+    @property
+    def address(self) -> Address:
+        """Where it listens, with the real port."""
+        return self.listener.address
+
+    async def serve(self, on_peer: PeerHandler, *, task_status: Any = trio.TASK_STATUS_IGNORED) -> NoReturn:
+        """Accept for ever, running ``on_peer`` in a task of its own for each peer that proved itself.
+
+        The connection is closed when ``on_peer`` returns. What it raises is logged and ends its own
+        connection only; a peer that does not get through the handshake costs one log line.
+        Cancelling this cancels the handlers too. Calls ``task_status.started()`` once accepting.
+        """
+
+        async def handle(connection: Connection) -> None:
+            try:
+                await self._handle(connection, on_peer)
+            finally:
+                connection.abort()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._refusals.run)
+            try:
+                await self.listener.serve(handle, task_status=task_status)
+            except Exception as error:
+                # Kept, and raised outside of the nursery, which would wrap it in a group.
+                failure = error
+                nursery.cancel_scope.cancel()
+        raise failure
+
+    async def aclose(self) -> None:
+        """Stop listening. Idempotent."""
+        await self.listener.aclose()
+
+    async def _handle(self, connection: Connection, on_peer: PeerHandler) -> None:
+        try:
+            peer, frames = await accept_handshake(
+                connection, self.identity, self.limits, self.spawn_secrets
+            )
+        except (AuthenticationFailed, TransportClosed) as error:
+            self._refusals.note(connection.remote, error)
+            return
+        except trio.ClosedResourceError:
+            # The listener took the slot back: see ``Limits.max_connections``.
+            self._refusals.note(connection.remote, "closed here before it had proved itself")
+            return
+        except Exception as error:
+            # A transport that breaks its contract; one line as for any other, the traceback on request.
+            self._refusals.note(connection.remote, f"{type(error).__name__}: {error}")
+            logger.debug("handshake with %s failed", connection.remote, exc_info=error)
+            return
+        try:
+            await on_peer(connection, peer, frames)
+            await connection.aclose()
+        except Exception:
+            logger.exception("channel of %s at %s failed", peer.aid, connection.remote)

@@ -1,0 +1,152 @@
+"""Run the handshake machines over a connection, within the time limit.
+
+Both functions own the connection while they run: when they raise, it has been closed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable
+from typing import Literal
+
+import trio
+
+from tractor_core.errors import AuthenticationFailed, FrameTooLarge, TransportClosed
+from tractor_core.protocol.auth import SpawnSecrets, new_nonce
+from tractor_core.protocol.handshake import Acceptor, Dialler, HandshakeError, Identity, Peer, refusal
+from tractor_core.seams import Buffer, Connection
+
+from .limits import Limits
+
+
+async def dial_handshake(
+    connection: Connection,
+    identity: Identity,
+    limits: Limits,
+    *,
+    expect_uuid: str | None = None,
+    method: Literal["spawn"] | None = None,
+    secret: bytes = b"",
+) -> tuple[Peer, list[Buffer]]:
+    """Prove this actor to the acceptor at the other end, and have it prove itself.
+
+    Returns the peer and the frames that came in the same batch as its last one, which the channel
+    must read first. ``method="spawn"`` proves with the one-time ``secret`` that the spawner handed
+    over; ``expect_uuid`` names the actor that must be there.
+
+    Raises ``AuthenticationFailed`` where either side refused, saying which, and ``TransportClosed``
+    where the path broke, the time ran out or the peer does not speak this protocol.
+    """
+    machine = Dialler(
+        identity,
+        nonce=new_nonce(),
+        facts=connection.facts,
+        my_uid=_my_uid(),
+        method=method,
+        secret=secret,
+        expect_uuid=expect_uuid,
+    )
+
+    async def exchange(frames: _Frames) -> Peer:
+        await frames.send(machine.hello())
+        await frames.send(machine.on_hello(await frames.receive()))
+        peer = machine.on_answer(await frames.receive())
+        connection.max_frame = limits.max_frame
+        return peer
+
+    return await _run(connection, limits, exchange)
+
+
+async def accept_handshake(
+    connection: Connection, identity: Identity, limits: Limits, spawn_secrets: SpawnSecrets
+) -> tuple[Peer, list[Buffer]]:
+    """Have the dialler prove itself, and prove this actor to it. See :func:`dial_handshake`."""
+    machine = Acceptor(
+        identity, nonce=new_nonce(), facts=connection.facts, my_uid=_my_uid(), spawn_secrets=spawn_secrets
+    )
+
+    async def exchange(frames: _Frames) -> Peer:
+        machine.on_hello(await frames.receive())
+        await frames.send(machine.hello())
+        answer, peer = machine.on_auth(await frames.receive())
+        # Before the answer goes out: what the peer sends on receiving it may be large.
+        connection.max_frame = limits.max_frame
+        await frames.send(answer)
+        return peer
+
+    return await _run(connection, limits, exchange)
+
+
+def _my_uid() -> int:
+    # What the kernel reports of a peer is its effective uid.
+    return os.geteuid()
+
+
+class _Frames:
+    """One frame at a time from a connection that yields batches; the rest is kept."""
+
+    def __init__(self, connection: Connection, limit: int) -> None:
+        self._connection = connection
+        self._limit = limit
+        self._batch: list[Buffer] = []
+
+    async def send(self, frame: bytes) -> None:
+        while not self._connection.send_nowait([frame]):
+            await self._connection.flush()
+        if self._connection.pending:
+            await self._connection.flush()
+
+    async def receive(self) -> Buffer:
+        if not self._batch:
+            self._batch = list(await self._connection.receive())
+            if not self._batch:
+                raise TransportClosed("the peer closed the connection during the handshake")
+        frame = self._batch.pop(0)
+        if len(frame) > self._limit:
+            raise FrameTooLarge(f"a handshake frame of {len(frame)} bytes, the limit is {self._limit}")
+        return frame
+
+    def rest(self) -> list[Buffer]:
+        return self._batch
+
+
+async def _run(
+    connection: Connection, limits: Limits, exchange: Callable[[_Frames], Awaitable[Peer]]
+) -> tuple[Peer, list[Buffer]]:
+    """Run one side's exchange; translate what ends it, and close the connection then."""
+    frames = _Frames(connection, limits.max_handshake_frame)
+    where = connection.remote
+    try:
+        with trio.fail_after(limits.handshake_timeout):
+            peer = await exchange(frames)
+        connection.established = True
+        return peer, frames.rest()
+    except HandshakeError as error:
+        if error.foreign:
+            message = f"{where} is not a tractor-core peer: {error.reason}"
+            raise TransportClosed(message, src_exc=error) from error
+        if error.refused_by == "us":
+            await _tell(connection, error.reason, limits.cancel_timeout)
+            raise AuthenticationFailed(f"this actor refused {where}: {error.reason}") from error
+        raise AuthenticationFailed(f"{where} refused this actor: {error.reason}") from error
+    except FrameTooLarge as error:
+        # What "GET / HTTP/1.1" looks like to a transport with a length prefix.
+        raise FrameTooLarge(f"{where} is not a tractor-core peer: {error}", src_exc=error) from error
+    except TransportClosed as error:
+        raise TransportClosed(f"{where}: {error}", src_exc=error.src_exc) from error
+    except trio.TooSlowError:
+        raise TransportClosed(f"{where}: no handshake within {limits.handshake_timeout:g} s") from None
+    finally:
+        if not connection.established:
+            connection.abort()
+
+
+async def _tell(connection: Connection, reason: str, timeout: float) -> None:
+    """Let the peer know why, if that needs no waiting; then close."""
+    try:
+        with trio.move_on_after(timeout):
+            connection.send_nowait([refusal(reason)])
+            await connection.aclose()
+    except (TransportClosed, trio.ClosedResourceError):
+        # It has gone already; the refusal stands without its hearing so.
+        pass

@@ -1,0 +1,84 @@
+"""Every bound on what a peer can make this actor hold, wait for or do."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+_KIB = 1024
+_MIB = 1024 * _KIB
+
+# The length prefix of byte-stream transports has 32 bits.
+_LARGEST_FRAME = 2**32 - 1
+
+# A handshake frame must at least hold a Hello with the longest name that is allowed.
+_SMALLEST_FRAME = 4 * _KIB
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Bounds, inherited by children. Sizes in bytes, times in seconds.
+
+    ``ValueError`` names the field that makes no sense. Hitting one of them is an error for the
+    peer that hit it and for no one else.
+    """
+
+    #: From accepting to authenticated. Two round trips; generous for a loaded host, and what a
+    #: silent peer can hold a slot for.
+    handshake_timeout: float = 5.0
+    #: Largest frame taken from a peer that has proved nothing. A Hello has some 150 bytes.
+    max_handshake_frame: int = 64 * _KIB
+    #: Largest frame taken from an authenticated peer. Well above the 64 KiB at which senders
+    #: begin to split, so that peers may choose other sizes.
+    max_frame: int = 16 * _MIB
+    #: Largest message, reassembled from chunks; beyond it the sender gets ``MsgTooLarge``.
+    max_payload: int = 1024 * _MIB
+    #: Connections one listener holds at once; beyond it the oldest unauthenticated one is dropped.
+    #: 500 silent peers were measured to cost 2.9 MB.
+    max_connections: int = 1024
+    #: Dialogs open at once on one channel. About 1 KB each, so some 100 MB at worst.
+    max_dialogs: int = 100_000
+    #: Bytes of received payloads and unfinished chunks waiting on one channel. A quarter of the largest
+    #: message would not do on a small host, twice the usual window times a few dozen streams does.
+    max_buffered: int = 256 * _MIB
+    #: Receive window of one direction of a stream: this many messages ...
+    window_messages: int = 64
+    #: ... or this many bytes, whichever is reached first. 1 MiB halves the rate of 1 MiB values.
+    window_bytes: int = 8 * _MIB
+    #: How long a sender without credit waits under the policy "raise" before ``StreamOverrun``. With none
+    #: at all a consumer that always keeps up is overrun after exactly one window.
+    overrun_grace: float = 0.25
+    #: How long a cancel request waits to be acknowledged.
+    cancel_timeout: float = 0.5
+
+    def __post_init__(self) -> None:
+        for entry in fields(self):
+            _check(entry.name, getattr(self, entry.name), whole=entry.type == "int")
+        for name in ("max_handshake_frame", "max_frame"):
+            if not _SMALLEST_FRAME <= getattr(self, name) <= _LARGEST_FRAME:
+                raise ValueError(f"{name} must be between {_SMALLEST_FRAME} and {_LARGEST_FRAME} bytes")
+        if self.max_frame < self.max_handshake_frame:
+            raise ValueError("max_frame must not be below max_handshake_frame")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for an ``ActorSpec``; ``Limits.from_dict`` is the way back."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Limits:
+        """From plain values; what is left out has its default. ``ValueError`` lists unknown names."""
+        known = {entry.name for entry in fields(cls)}
+        if unknown := sorted(set(values) - known):
+            raise ValueError(f"no such limits: {', '.join(unknown)} (there are: {', '.join(sorted(known))})")
+        return cls(**values)
+
+
+def _check(name: str, value: Any, *, whole: bool) -> None:
+    """Refuse what is not a positive number of the right kind."""
+    allowed = (int,) if whole else (int, float)
+    if isinstance(value, bool) or not isinstance(value, allowed):
+        raise ValueError(f"{name} must be {'a whole number' if whole else 'a number'}, not {value!r}")
+    if math.isnan(value) or value <= 0:
+        raise ValueError(f"{name} must be above zero, not {value!r}")

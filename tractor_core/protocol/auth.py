@@ -1,0 +1,108 @@
+"""Proofs of a shared secret, and the one-time secrets of processes being spawned. No I/O.
+
+A proof is an HMAC-SHA256 over everything both sides have said so far, headed by who is proving.
+It is therefore worth nothing in another direction (reflection), another exchange (replay: both
+nonces are in it) or beside altered Hellos (downgrade).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from dataclasses import dataclass, field
+from typing import Literal, Protocol, TypeAlias
+
+#: Bytes of fresh randomness that each side puts in its Hello.
+NONCE_SIZE = 32
+
+#: Shorter secrets than this (bytes) are refused: an eavesdropper can try guesses offline.
+MIN_SECRET_SIZE = 16
+
+#: Which side makes the proof.
+Direction: TypeAlias = Literal["dialler", "acceptor"]
+
+# Keeps these proofs apart from whatever else may ever be computed with the same key.
+_LABEL = b"tractor-core handshake proof"
+
+
+def new_nonce() -> bytes:
+    """Fresh random bytes for one handshake."""
+    return secrets.token_bytes(NONCE_SIZE)
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """What both sides said before the proofs: the Hello frames, byte for byte as they were sent.
+
+    The frames, not the structs decoded from them, so that fields which a newer peer adds are
+    covered and a peer in another language need not reproduce our encoder.
+    """
+
+    protocol: str
+    dialler_nonce: bytes
+    acceptor_nonce: bytes
+    dialler_hello: bytes
+    acceptor_hello: bytes
+
+
+def make_proof(key: bytes, direction: Direction, method: str, transcript: Transcript) -> bytes:
+    """The 32 bytes with which the side ``direction`` shows that it holds ``key``."""
+    digest = hmac.new(key, digestmod=hashlib.sha256)
+    for part in (
+        _LABEL,
+        direction.encode(),
+        transcript.protocol.encode(),
+        method.encode(),
+        transcript.dialler_nonce,
+        transcript.acceptor_nonce,
+        transcript.dialler_hello,
+        transcript.acceptor_hello,
+    ):
+        # Every part is headed by its length, so that no two different lists run together alike.
+        digest.update(len(part).to_bytes(4, "little"))
+        digest.update(part)
+    return digest.digest()
+
+
+def check_proof(proof: bytes, key: bytes, direction: Direction, method: str, transcript: Transcript) -> bool:
+    """Whether ``proof`` is what the side ``direction`` must have sent; in constant time."""
+    return hmac.compare_digest(proof, make_proof(key, direction, method, transcript))
+
+
+class SpawnSecrets(Protocol):
+    """The secrets by which an acceptor recognises the processes it has spawned."""
+
+    def get(self, uuid: str) -> bytes | None:
+        """The secret given to the process that will be actor ``uuid``, or None."""
+        ...
+
+    def consume(self, uuid: str) -> bool:
+        """Use it up, once its proof was found good; False where that has happened before."""
+        ...
+
+
+@dataclass(slots=True)
+class OneTimeSecrets:
+    """A :class:`SpawnSecrets` to which a spawner adds. Without one added, it admits nobody."""
+
+    _secrets: dict[str, bytes] = field(default_factory=dict, repr=False)
+
+    def issue(self, uuid: str) -> bytes:
+        """Make the secret for a process about to be spawned; ``ValueError`` if it has one."""
+        if uuid in self._secrets:
+            raise ValueError(f"actor {uuid} already has a spawn secret")
+        secret = self._secrets[uuid] = secrets.token_bytes(32)
+        return secret
+
+    def get(self, uuid: str) -> bytes | None:
+        """See :meth:`SpawnSecrets.get`."""
+        return self._secrets.get(uuid)
+
+    def consume(self, uuid: str) -> bool:
+        """See :meth:`SpawnSecrets.consume`."""
+        return self._secrets.pop(uuid, None) is not None
+
+    def revoke(self, uuid: str) -> None:
+        """Forget a secret that was not used (its process ended first). No effect if there is none."""
+        self._secrets.pop(uuid, None)

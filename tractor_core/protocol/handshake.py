@@ -1,0 +1,352 @@
+"""The handshake, as two machines that take and give frames. No I/O.
+
+==========================  ==========================
+dialler                     acceptor
+==========================  ==========================
+``hello()``                 ``on_hello()``
+``on_hello()`` → proof      ``hello()``
+``on_answer()`` → Peer      ``on_auth()`` → proof, Peer
+==========================  ==========================
+
+Whatever is not exactly the next step ends the machine with :class:`HandshakeError`; it never
+recovers. A side that refuses sends :func:`refusal` in place of its next message, so that both ends
+know who refused and why.
+"""
+
+from __future__ import annotations
+
+import enum
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, NoReturn, TypeVar
+
+import msgspec
+
+from tractor_core.msg.types import PROTOCOL, RUNTIME_CID, Aid, Auth, BoxedError, Error, Hello
+from tractor_core.seams import Buffer, PeerFacts
+
+from .auth import MIN_SECRET_SIZE, NONCE_SIZE, SpawnSecrets, Transcript, check_proof, make_proof
+
+# Bounds on what an unproved peer can make this side keep, or write into its log (characters, items).
+_MAX_NAME = 255
+_MAX_UUID = 64
+_MAX_CODECS = 16
+_MAX_REASON = 200
+
+_REFUSED_TYPE = "tractor_core.errors:AuthenticationFailed"
+
+
+class HandshakeError(Exception):
+    """The handshake ended; ``refused_by`` tells who ended it.
+
+    ``foreign`` is True where the peer sent something that is no handshake message at all, so that
+    answering it in this protocol makes no sense. ``reason`` is short, printable and holds no secret.
+    """
+
+    def __init__(
+        self, reason: str, *, refused_by: Literal["us", "peer"] = "us", foreign: bool = False
+    ) -> None:
+        super().__init__(f"{'this side' if refused_by == 'us' else 'the peer'} refused: {reason}")
+        self.reason = reason
+        self.refused_by = refused_by
+        self.foreign = foreign
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who this actor is and what it can prove.
+
+    ``key`` is the tree's key; ``key_explicit`` says that the user gave it, so that nothing else
+    (kernel credentials) may stand in for it. ``codecs`` are in order of preference.
+    """
+
+    aid: Aid
+    key: bytes = field(repr=False)
+    key_explicit: bool = False
+    codecs: tuple[str, ...] = ("msgpack",)
+
+    def __post_init__(self) -> None:
+        if len(self.key) < MIN_SECRET_SIZE:
+            raise ValueError(f"the key has {len(self.key)} bytes, at least {MIN_SECRET_SIZE} are needed")
+        if fault := _aid_fault(self.aid):
+            raise ValueError(f"this actor's own {fault}")
+        if not 0 < len(self.codecs) <= _MAX_CODECS:
+            raise ValueError(f"between 1 and {_MAX_CODECS} codecs are needed, not {len(self.codecs)}")
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Who is at the other end, proved by ``method``; ``codec`` is what both will speak."""
+
+    aid: Aid
+    codec: str
+    role: Literal["tree", "client"]
+    method: str
+    facts: PeerFacts
+
+
+class FrameCodec:
+    """How handshake messages become frames. The decoder knows these three messages and no other."""
+
+    def __init__(self, encoder: msgspec.msgpack.Encoder | msgspec.json.Encoder, module: Any) -> None:
+        self._encoder = encoder
+        self._decoder = module.Decoder(Hello | Auth | Error)
+
+    def encode(self, message: Hello | Auth | Error) -> bytes:
+        """One message as a frame."""
+        return self._encoder.encode(message)
+
+    def decode(self, frame: Buffer) -> Hello | Auth | Error:
+        """The message in a frame; :class:`HandshakeError` (foreign) where there is none."""
+        try:
+            message: Hello | Auth | Error = self._decoder.decode(frame)
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+            # RecursionError: an Error message can nest, and an unproved peer chooses how deep.
+            raise HandshakeError("not a handshake message", foreign=True) from error
+        return message
+
+
+#: The codec of handshake frames. WebSocket peers, whose subprotocol says so, use the second.
+MSGPACK = FrameCodec(msgspec.msgpack.Encoder(), msgspec.msgpack)
+JSON = FrameCodec(msgspec.json.Encoder(), msgspec.json)
+
+
+def refusal(reason: str, codec: FrameCodec = MSGPACK) -> bytes:
+    """The frame by which a side tells the other that, and why, it refuses."""
+    boxed = BoxedError(
+        type_name=_REFUSED_TYPE, message=_printable(reason), src_type_name=_REFUSED_TYPE, kind="auth"
+    )
+    return codec.encode(Error(RUNTIME_CID, boxed))
+
+
+class _State(enum.Enum):
+    NEW = enum.auto()
+    GREETED = enum.auto()
+    ANSWERED = enum.auto()
+    DONE = enum.auto()
+    FAILED = enum.auto()
+
+
+_M = TypeVar("_M", Hello, Auth)
+
+
+class _Side:
+    """What the two machines share: the order of steps and the checks of a Hello."""
+
+    def __init__(
+        self, identity: Identity, nonce: bytes, facts: PeerFacts, my_uid: int, codec: FrameCodec
+    ) -> None:
+        if len(nonce) != NONCE_SIZE:
+            raise ValueError(f"a nonce has {NONCE_SIZE} bytes, not {len(nonce)}")
+        self.identity = identity
+        self.nonce = nonce
+        self.facts = facts
+        self.my_uid = my_uid
+        self.codec = codec
+        self._state = _State.NEW
+        self._my_hello = codec.encode(Hello(identity.aid, PROTOCOL, list(identity.codecs), nonce))
+
+    @property
+    def done(self) -> bool:
+        """Whether the peer has proved itself."""
+        return self._state is _State.DONE
+
+    def _step(self, before: _State, after: _State) -> None:
+        """Enter ``after``; failed for good unless the machine was in ``before``."""
+        if self._state is not before:
+            self._refuse("a handshake step out of order")
+        self._state = after
+
+    def _refuse(self, reason: str) -> NoReturn:
+        self._state = _State.FAILED
+        raise HandshakeError(reason)
+
+    def _take(self, frame: Buffer, expected: type[_M]) -> _M:
+        """Decode a frame that must be ``expected``, or the peer's refusal."""
+        try:
+            message = self.codec.decode(frame)
+        except HandshakeError as error:
+            if expected is not Hello:
+                # It has sent a good Hello before, so it speaks this protocol and can be told.
+                self._refuse(error.reason)
+            self._state = _State.FAILED
+            raise
+        if isinstance(message, expected):
+            return message
+        if isinstance(message, Error):
+            self._state = _State.FAILED
+            raise HandshakeError(_printable(message.error.message) or "no reason given", refused_by="peer")
+        self._refuse(f"expected {expected.__name__}, got {type(message).__name__}")
+
+    def _check_hello(self, hello: Hello) -> None:
+        if hello.protocol != PROTOCOL:
+            self._refuse(f"protocol {_printable(hello.protocol)!r} is not {PROTOCOL!r}")
+        if len(hello.nonce) != NONCE_SIZE:
+            self._refuse(f"a nonce of {len(hello.nonce)} bytes")
+        if hello.nonce == self.nonce:
+            # Our own Hello mirrored back, or a peer without randomness: either proves nothing.
+            self._refuse("the nonce is not fresh")
+        if fault := _aid_fault(hello.aid):
+            self._refuse(fault)
+        if len(hello.codecs) > _MAX_CODECS:
+            self._refuse(f"{len(hello.codecs)} codecs offered")
+
+    def _common_codec(self, preferred: Sequence[str], other: Sequence[str]) -> str:
+        """The first of the dialler's codecs that the acceptor has: a rule both sides can apply alone."""
+        for name in preferred:
+            if name in other:
+                return name
+        offered = _printable(", ".join(preferred))
+        self._refuse(f"no common codec (offered {offered}; accepted {_printable(', '.join(other))})")
+
+    @property
+    def _kernel_proved(self) -> bool:
+        """Whether kernel credentials are enough for this side, with no word from the peer."""
+        return not self.identity.key_explicit and self.facts.uid is not None and self.facts.uid == self.my_uid
+
+
+class Dialler(_Side):
+    """The side that connected.
+
+    ``method`` of None chooses: kernel credentials where they suffice, else the key. ``"spawn"``
+    proves with the one-time ``secret`` that the spawner handed over. ``expect_uuid`` names the
+    actor that must be found at the address.
+    """
+
+    def __init__(
+        self,
+        identity: Identity,
+        *,
+        nonce: bytes,
+        facts: PeerFacts,
+        my_uid: int,
+        method: Literal["spawn"] | None = None,
+        secret: bytes = b"",
+        expect_uuid: str | None = None,
+        codec: FrameCodec = MSGPACK,
+    ) -> None:
+        super().__init__(identity, nonce, facts, my_uid, codec)
+        if method == "spawn" and len(secret) < MIN_SECRET_SIZE:
+            raise ValueError(f"a spawn secret has at least {MIN_SECRET_SIZE} bytes, not {len(secret)}")
+        self.method = method or ("peercred" if self._kernel_proved else "key")
+        self.expect_uuid = expect_uuid
+        self._secret = secret if method == "spawn" else identity.key
+
+    def hello(self) -> bytes:
+        """The first frame of the exchange."""
+        self._step(_State.NEW, _State.GREETED)
+        return self._my_hello
+
+    def on_hello(self, frame: Buffer) -> bytes:
+        """Check who answered; the frame with this side's proof."""
+        self._step(_State.GREETED, _State.ANSWERED)
+        hello = self._take(frame, Hello)
+        self._check_hello(hello)
+        if self.expect_uuid is not None and hello.aid.uuid != self.expect_uuid:
+            self._refuse(f"actor {self.expect_uuid} was expected, {hello.aid.uuid} is there")
+        self._codec_name = self._common_codec(self.identity.codecs, hello.codecs)
+        self._aid = hello.aid
+        self._transcript = Transcript(PROTOCOL, self.nonce, hello.nonce, self._my_hello, bytes(frame))
+        if self.method == "peercred":
+            return self.codec.encode(Auth(self.method))
+        return self.codec.encode(
+            Auth(self.method, make_proof(self._secret, "dialler", self.method, self._transcript))
+        )
+
+    def on_answer(self, frame: Buffer) -> Peer:
+        """Check the acceptor's proof; who it is."""
+        self._step(_State.ANSWERED, _State.DONE)
+        auth = self._take(frame, Auth)
+        if auth.method != self.method:
+            self._refuse(f"answered by method {_printable(auth.method)!r} instead of {self.method!r}")
+        # For "peercred" the kernel's word was checked when the method was chosen.
+        if self.method != "peercred" and not check_proof(
+            auth.mac, self._secret, "acceptor", self.method, self._transcript
+        ):
+            self._refuse("the acceptor does not hold the key")
+        return Peer(self._aid, self._codec_name, "tree", self.method, self.facts)
+
+
+class Acceptor(_Side):
+    """The side that was connected to. It says nothing until it has seen a Hello that it can take."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        *,
+        nonce: bytes,
+        facts: PeerFacts,
+        my_uid: int,
+        spawn_secrets: SpawnSecrets,
+        codec: FrameCodec = MSGPACK,
+    ) -> None:
+        super().__init__(identity, nonce, facts, my_uid, codec)
+        self._spawn_secrets = spawn_secrets
+
+    def on_hello(self, frame: Buffer) -> None:
+        """Check who is calling."""
+        self._step(_State.NEW, _State.GREETED)
+        hello = self._take(frame, Hello)
+        self._check_hello(hello)
+        self._codec_name = self._common_codec(hello.codecs, self.identity.codecs)
+        self._aid = hello.aid
+        self._transcript = Transcript(PROTOCOL, hello.nonce, self.nonce, bytes(frame), self._my_hello)
+
+    def hello(self) -> bytes:
+        """The frame that answers the dialler's Hello."""
+        self._step(_State.GREETED, _State.ANSWERED)
+        return self._my_hello
+
+    def on_auth(self, frame: Buffer) -> tuple[bytes, Peer]:
+        """Check the dialler's proof; the frame with this side's, and who the dialler is."""
+        self._step(_State.ANSWERED, _State.DONE)
+        auth = self._take(frame, Auth)
+        if auth.method == "peercred":
+            answer = self._accept_peercred()
+        elif auth.method == "key":
+            answer = self._accept_proof(auth, self.identity.key)
+        elif auth.method == "spawn":
+            answer = self._accept_spawned(auth)
+        else:
+            self._refuse(f"unknown method {_printable(auth.method)!r}")
+        peer = Peer(self._aid, self._codec_name, "tree", auth.method, self.facts)
+        return self.codec.encode(answer), peer
+
+    def _accept_peercred(self) -> Auth:
+        if self.identity.key_explicit:
+            self._refuse("an explicit auth_key is demanded here, kernel credentials do not replace it")
+        if not self._kernel_proved:
+            self._refuse("the kernel does not say that the dialler is the same user")
+        return Auth("peercred")
+
+    def _accept_spawned(self, auth: Auth) -> Auth:
+        uuid = self._aid.uuid
+        # An unknown uuid is checked against a random secret: same answer, same time.
+        answer = self._accept_proof(auth, self._spawn_secrets.get(uuid) or secrets.token_bytes(32))
+        # Only a good proof uses the secret up, so that a stranger's attempt cannot burn it.
+        if not self._spawn_secrets.consume(uuid):
+            self._refuse("the spawn secret has been used")
+        return answer
+
+    def _accept_proof(self, auth: Auth, secret: bytes) -> Auth:
+        if not check_proof(auth.mac, secret, "dialler", auth.method, self._transcript):
+            self._refuse("the dialler does not hold the key")
+        return Auth(auth.method, make_proof(secret, "acceptor", auth.method, self._transcript))
+
+
+def _aid_fault(aid: Aid) -> str | None:
+    """What is wrong with an identity, if anything: it ends up in logs, tables and process titles."""
+    if not 0 < len(aid.name) <= _MAX_NAME or not aid.name.isprintable():
+        return f"name is not 1 to {_MAX_NAME} printable characters"
+    if not 0 < len(aid.uuid) <= _MAX_UUID or not (aid.uuid.isascii() and aid.uuid.isprintable()):
+        return f"uuid is not 1 to {_MAX_UUID} printable ASCII characters"
+    if aid.pid < 0:
+        return "pid is negative"
+    return None
+
+
+def _printable(text: str) -> str:
+    """A peer's text made fit for a log line: bounded, and without control characters."""
+    clipped = text[:_MAX_REASON]
+    return "".join(c if c.isprintable() else "?" for c in clipped) + ("…" if len(text) > _MAX_REASON else "")
