@@ -96,16 +96,18 @@ def read_private(path: Path) -> bytes:
 def _cookie(path: Path) -> bytes:
     """The cookie's hexadecimal digits; made if there are none yet."""
     try:
-        content = read_private(path)
-    except FileNotFoundError:
         try:
+            content = read_private(path)
+        except FileNotFoundError:
             _create(path)
-        except OSError as error:
-            raise KeyFileError(
-                f"cannot create the cookie {path}: {error.strerror}; "
-                f"pass auth_key= or name a private file in {KEY_FILE_VARIABLE}"
-            ) from error
-        content = read_private(path)
+            content = read_private(path)
+    except KeyFileError:
+        raise
+    except OSError as error:
+        raise KeyFileError(
+            f"cannot read or create the cookie {path}: {error.strerror}; "
+            f"pass auth_key= or name a private file in {KEY_FILE_VARIABLE}"
+        ) from error
     digits = content.strip()
     try:
         complete = len(bytes.fromhex(digits.decode("ascii"))) == _COOKIE_BYTES
