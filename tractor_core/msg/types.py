@@ -155,13 +155,14 @@ class Error(Message, tag=11):
 
 
 class Cancel(Message, tag=12):
-    """Please cancel dialog ``cid``, or the whole runtime (``RUNTIME_CID``)."""
+    """Please cancel dialog ``cid``; with ``runtime`` set, the whole actor (``cid`` then only names the answer)."""
 
     cid: int
     canceller: tuple[str, str]
     reason: str = ""
     #: Seconds the requester will wait before it uses force; None: no limit.
     time_left: float | None = None
+    runtime: bool = False
 
 
 class CancelAck(Message, tag=13):

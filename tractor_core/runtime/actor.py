@@ -1,0 +1,236 @@
+"""Actor: all the state of one runtime."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import Any
+
+import trio
+
+from tractor_core.errors import NoRuntime
+from tractor_core.ipc.channel import Channel, Explain
+from tractor_core.ipc.limits import Limits
+from tractor_core.log import get_logger
+from tractor_core.msg.exposure import Exposed
+from tractor_core.msg.types import Aid, Cancel
+from tractor_core.plugin.manager import PluginManager
+from tractor_core.protocol.handshake import Identity, Peer
+from tractor_core.seams import Address, Buffer, Connection
+
+from .spawn_secrets import Secrets
+from .system import SystemTable
+
+log = get_logger("runtime")
+
+
+class Actor:
+    """One actor: identity, peers, exposed functions, and the nurseries its tasks run in.
+
+    Made by the booting code; users get it from ``open_root_actor()`` or ``current_actor()``.
+    """
+
+    def __init__(
+        self,
+        identity: Identity,
+        *,
+        plugins: PluginManager,
+        limits: Limits,
+        exposed: Exposed,
+        is_root: bool,
+        runtime_vars: dict[str, Any],
+    ) -> None:
+        self.identity = identity
+        self.plugins = plugins
+        self.limits = limits
+        self.exposed = exposed
+        self.is_root = is_root
+        self.runtime_vars = runtime_vars
+        self.aid = identity.aid
+        #: The runtime's own endpoints, namespace "self".
+        self.system = SystemTable()
+        self.secrets = Secrets()
+        #: Open channels by the peer's uuid, newest last.
+        self.peers: dict[str, list[Channel]] = {}
+        self.parent: Channel | None = None
+        #: Where this actor listens, and where its registrars are.
+        self.accept_addrs: list[Address] = []
+        self.reg_addrs: list[Address] = []
+        #: What children inherit unless told otherwise.
+        self.transports: list[str] = []
+        self.start_method = "subprocess"
+        self.loglevel: str | None = None
+        #: Closed last of all, however the runtime ends.
+        self.lifetime_stack = ExitStack()
+        self.cancel_called = False
+        #: Who asked this actor to end.
+        self.canceller: tuple[str, str] | None = None
+        #: ``trio.current_time()`` at which whoever asked will use force; None: no limit.
+        self.cancel_deadline: float | None = None
+        #: Wraps what the actor is for: the user's block in a root, serving in a child.
+        self.main_scope = trio.CancelScope()
+        #: Takes the messages that name no open dialog; set when the runtime starts.
+        self.dispatch: Callable[[Channel, Any], None] = _not_running
+        self._explain: dict[str, Explain] = {}
+        self._network: trio.Nursery | None = None
+        self._service: trio.Nursery | None = None
+
+    # -- identity ---------------------------------------------------------------------------------
+
+    @property
+    def name(self) -> str:
+        return self.aid.name
+
+    @property
+    def uid(self) -> tuple[str, str]:
+        """The legacy pair ``(name, uuid)``."""
+        return self.aid.uid
+
+    @property
+    def pid(self) -> int:
+        return self.aid.pid
+
+    @property
+    def is_registrar(self) -> bool:
+        return self.aid.is_registrar
+
+    @property
+    def is_arbiter(self) -> bool:
+        """Deprecated name of :attr:`is_registrar`."""
+        warnings.warn("Actor.is_arbiter is now is_registrar", DeprecationWarning, stacklevel=2)
+        return self.is_registrar
+
+    def is_infected_aio(self) -> bool:
+        """Whether this actor runs trio as a guest on asyncio."""
+        return bool(self.runtime_vars.get("_is_infected_aio"))
+
+    def become(self, aid: Aid) -> None:
+        """Settle the identity (whether it is the registrar) before anybody was told another one."""
+        self.aid = aid
+        self.identity = replace(self.identity, aid=aid)
+
+    def __repr__(self) -> str:
+        return f"<Actor {self.aid} pid={self.aid.pid or os.getpid()}>"
+
+    # -- tasks ------------------------------------------------------------------------------------
+
+    def enter(self, network: trio.Nursery, service: trio.Nursery) -> None:
+        """Where channel readers and listeners run, and where endpoints do."""
+        self._network = network
+        self._service = service
+
+    @property
+    def network(self) -> trio.Nursery:
+        """The nursery of channel readers and listeners; closed after the endpoints."""
+        if self._network is None:
+            raise NoRuntime("the runtime is not running")
+        return self._network
+
+    @property
+    def service(self) -> trio.Nursery:
+        """The nursery that endpoint tasks run in."""
+        if self._service is None:
+            raise NoRuntime("the runtime is not running")
+        return self._service
+
+    def cancel_soon(
+        self, canceller: tuple[str, str] | None = None, *, time_left: float | None = None
+    ) -> None:
+        """Begin to end this actor; returns at once.
+
+        ``canceller`` is who asked (default: the actor itself); ``time_left`` the seconds until whoever asked
+        will use force.
+        """
+        if time_left is not None:
+            deadline = trio.current_time() + time_left
+            self.cancel_deadline = min(deadline, self.cancel_deadline or deadline)
+        if self.cancel_called:
+            return
+        self.cancel_called = True
+        self.canceller = canceller or self.uid
+        self.main_scope.cancel()
+
+    def time_left(self) -> float | None:
+        """Seconds until whoever asked this actor to end will use force; None where nobody will."""
+        if self.cancel_deadline is None:
+            return None
+        return max(0.0, self.cancel_deadline - trio.current_time())
+
+    # -- peers ------------------------------------------------------------------------------------
+
+    def attach(
+        self, connection: Connection, peer: Peer, leftover: Sequence[Buffer] = (), *, dialled: bool
+    ) -> Channel:
+        """Make a channel of an authenticated connection and start reading it."""
+        channel = Channel(connection, peer, self.limits, dialled=dialled)
+        self.peers.setdefault(peer.aid.uuid, []).append(channel)
+        self.network.start_soon(self._run_channel, channel, leftover, name=f"channel to {peer.aid}")
+        return channel
+
+    async def serve_channel(self, connection: Connection, peer: Peer, leftover: Sequence[Buffer]) -> None:
+        """Read an accepted connection until it ends."""
+        channel = Channel(connection, peer, self.limits, dialled=False)
+        self.peers.setdefault(peer.aid.uuid, []).append(channel)
+        self.secrets.connected(peer, channel)
+        await self._run_channel(channel, leftover)
+
+    async def _run_channel(self, channel: Channel, leftover: Sequence[Buffer]) -> None:
+        if self.plugins.channel_opened:
+            self.plugins.notify("tractor_channel_opened", channel=channel)
+        channel.explain = self._explain.get(channel.aid.uuid)
+        try:
+            await channel.run(self.dispatch, leftover)
+        finally:
+            self._forget(channel)
+            reason = channel.closed_by
+            log.runtime("channel to %s ended: %s", channel.aid, reason)
+            if self.plugins.channel_closed:
+                self.plugins.notify("tractor_channel_closed", channel=channel, reason=reason)
+
+    def _forget(self, channel: Channel) -> None:
+        channels = self.peers.get(channel.aid.uuid, [])
+        if channel in channels:
+            channels.remove(channel)
+        if not channels:
+            self.peers.pop(channel.aid.uuid, None)
+        self.system.channel_closed(channel)
+        if channel is self.parent:
+            # No child outlives its parent: the link is the proof that it is there.
+            self.cancel_soon(channel.uid)
+
+    def channel_to(self, uuid: str) -> Channel | None:
+        """The newest open channel to a peer, if there is one."""
+        channels = self.peers.get(uuid)
+        return channels[-1] if channels else None
+
+    def explain_closing(self, uuid: str, explain: Explain | None) -> None:
+        """Have ``explain`` say why channels to this peer end (a supervisor knows about processes)."""
+        if explain is None:
+            self._explain.pop(uuid, None)
+        else:
+            self._explain[uuid] = explain
+            for channel in self.peers.get(uuid, ()):
+                channel.explain = explain
+
+    # -- the end ------------------------------------------------------------------------------------------
+
+    def on_runtime_cancel(self, channel: Channel, message: Cancel) -> bool:
+        """A peer asks this whole actor to end; True where it may."""
+        if channel.peer.role != "tree":
+            return False
+        self.cancel_soon(message.canceller, time_left=message.time_left)
+        return True
+
+    async def close_channels(self, timeout: float) -> None:
+        """Say goodbye on every channel at once, within ``timeout`` seconds."""
+        channels = [channel for peers in self.peers.values() for channel in peers]
+        async with trio.open_nursery() as nursery:
+            for channel in channels:
+                nursery.start_soon(channel.aclose, timeout)
+
+
+def _not_running(channel: Channel, message: Any) -> None:
+    raise NoRuntime("the runtime is not running")

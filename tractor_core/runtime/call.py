@@ -1,0 +1,135 @@
+"""A call to a peer: one request, one outcome."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from tractor_core.errors import ActorTooSlowError, ContextCancelled, RemoteActorError, TransportClosed
+from tractor_core.ipc.channel import Channel
+from tractor_core.log import get_logger
+from tractor_core.msg import types as m
+from tractor_core.msg.boxing import unbox
+from tractor_core.protocol.dialog import Dialog, ProtocolViolation, Side
+
+from .parking import Slot
+
+if TYPE_CHECKING:
+    from .actor import Actor
+
+log = get_logger("runtime")
+
+
+class Call:
+    """The opener's side of a call. A sink of its channel."""
+
+    __slots__ = ("_slot", "channel", "dialog")
+
+    def __init__(self, channel: Channel, functype: str) -> None:
+        self.channel = channel
+        self.dialog = Dialog(Side.OPENER, channel.new_cid(), functype)
+        self._slot = Slot()
+
+    def deliver(self, message: Any) -> None:
+        try:
+            wake = self.dialog.receive(message)
+        except ProtocolViolation as error:
+            wake = self.dialog.cut(TransportClosed(f"protocol violation by {self.channel.aid}: {error}"))
+        if wake:
+            self._slot.unpark()
+
+    def cut(self, error: TransportClosed) -> None:
+        if self.dialog.cut(error):
+            self._slot.unpark()
+
+    async def wait(self) -> None:
+        """Wait until the dialog has an outcome or was cut."""
+        while not self.dialog.done:
+            await self._slot.park()
+
+    async def wait_ack(self) -> None:
+        """Wait until a cancel request was acknowledged, or it is over anyway."""
+        while not self.dialog.cancel_acked and not self.dialog.done:
+            await self._slot.park()
+
+
+async def call(
+    actor: Actor, channel: Channel, target: str, functype: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> m.Return:
+    """Run ``target`` at the peer and wait for its ``Return``; what it raised is raised, boxed.
+
+    When the caller is cancelled the remote task is cancelled first, and waited for.
+    """
+    pending = Call(channel, functype)
+    cid = pending.dialog.cid
+    # The payload is encoded in the same pass as its envelope: see Message.
+    start = m.Start(cid, target, functype, args, kwargs)  # type: ignore[arg-type]
+    channel.post(start)
+    channel.dialogs[cid] = pending
+    try:
+        await pending.wait()
+    except trio.Cancelled:
+        with trio.CancelScope(shield=True):
+            await cancel_and_settle(actor, channel, pending)
+        log_unseen(pending.dialog, actor.uid)
+        raise
+    finally:
+        channel.dialogs.pop(cid, None)
+    return result_of(pending.dialog)
+
+
+def result_of(dialog: Dialog) -> m.Return:
+    """The ``Return`` of a finished dialog, or its error raised."""
+    outcome = dialog.outcome
+    if type(outcome) is m.Return:
+        return outcome
+    if isinstance(outcome, m.Error):
+        raise unbox(outcome.error)
+    assert dialog.cut_error is not None
+    raise dialog.cut_error
+
+
+async def cancel_and_settle(actor: Actor, channel: Channel, pending: Any) -> bool:
+    """Ask for the remote task's end and wait for its outcome. Call this shielded.
+
+    The acknowledgement is waited for ``Limits.cancel_timeout``; after it the outcome, as long as the channel lives
+    (whoever owns the peer bounds that). False where it was not acknowledged; then nobody waits.
+    """
+    dialog: Dialog = pending.dialog
+    try:
+        post_cancel(actor, channel, dialog)
+    except TransportClosed:
+        return True
+    with trio.move_on_after(actor.limits.cancel_timeout):
+        await pending.wait_ack()
+    if not dialog.cancel_acked and not dialog.done:
+        log.cancel("%s did not acknowledge the cancel of a task in time; going on without it", channel.aid)
+        return False
+    time_left = actor.time_left()
+    with trio.move_on_after(float("inf") if time_left is None else time_left):
+        await pending.wait()
+    return True
+
+
+def post_cancel(actor: Actor, channel: Channel, dialog: Dialog, reason: str = "") -> None:
+    """Send the cancel request for a dialog, unless it is over."""
+    request = dialog.cancel(actor.uid, reason, actor.time_left())
+    if request is not None:
+        channel.post(request)
+
+
+def log_unseen(dialog: Dialog, uid: tuple[str, str]) -> None:
+    """Log the error of a dialog that nobody waits for any more; being cancelled as asked is none."""
+    if not isinstance(dialog.outcome, m.Error):
+        return
+    error = unbox(dialog.outcome.error)
+    if isinstance(error, ContextCancelled) and error.canceller == uid:
+        return
+    text = error.pformat() if isinstance(error, RemoteActorError) else str(error)
+    log.error("an error came after its caller was cancelled: %s\n%s", type(error).__name__, text)
+
+
+def too_slow(channel: Channel, what: str) -> ActorTooSlowError:
+    """The error for a request that was not acknowledged."""
+    return ActorTooSlowError(f"{channel.aid} did not acknowledge {what} in time")

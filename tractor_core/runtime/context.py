@@ -1,0 +1,391 @@
+"""Context: one structured-concurrency scope stretched over a channel, seen from either side."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Literal
+
+import trio
+
+from tractor_core.errors import ContextCancelled, MsgTypeError, TransportClosed
+from tractor_core.ipc.channel import Channel
+from tractor_core.log import get_logger
+from tractor_core.msg import types as m
+from tractor_core.msg.boxing import box, unbox
+from tractor_core.protocol import dialog as d
+from tractor_core.protocol.credit import Window
+from tractor_core.protocol.dialog import Dialog, IllegalHere, ProtocolViolation, Side
+
+from .call import post_cancel, too_slow
+from .parking import Slot
+from .payload import PayloadCodec
+from .stream import MsgStream
+
+if TYPE_CHECKING:
+    from .actor import Actor
+    from .portal import Portal
+
+log = get_logger("runtime")
+
+Overflow = Literal["raise", "block", "buffer"]
+POLICIES = ("raise", "block", "buffer")
+
+
+class Context:
+    """One side of a pair of tasks in two actors. A sink of its channel."""
+
+    def __init__(
+        self,
+        actor: Actor,
+        channel: Channel,
+        dialog: Dialog,
+        *,
+        payloads: PayloadCodec,
+        results: PayloadCodec | None = None,
+        overflow: Overflow = "raise",
+        portal: Portal | None = None,
+    ) -> None:
+        self.actor = actor
+        self.chan = channel
+        self.dialog = dialog
+        self.payloads = payloads
+        self.results = results or payloads
+        self.portal = portal
+        #: What is cancelled when the other side ends this one: the opener's block, the callee's task.
+        self.scope = trio.CancelScope()
+        self.cancelled_caught = False
+        self._overflow: Overflow = overflow
+        self._stream: MsgStream[Any, Any] | None = None
+        self._discarding = False
+        self._error: BaseException | None = None
+        self._receiver = Slot()
+        self._changed = trio.lowlevel.ParkingLot()
+        self._credit = trio.lowlevel.ParkingLot()
+
+    # -- facts ------------------------------------------------------------------------------------
+
+    @property
+    def cid(self) -> int:
+        """The context's id on its channel."""
+        return self.dialog.cid
+
+    @property
+    def side(self) -> Literal["parent", "child"]:
+        """``"parent"`` where it was opened, ``"child"`` where it runs."""
+        return "parent" if self.dialog.side is Side.OPENER else "child"
+
+    @property
+    def peer_side(self) -> Literal["parent", "child"]:
+        return "child" if self.side == "parent" else "parent"
+
+    @property
+    def cancel_called(self) -> bool:
+        """Whether this side asked for the end."""
+        return self.dialog.cancel_called
+
+    @property
+    def cancel_acked(self) -> bool:
+        return self.dialog.cancel_acked
+
+    @property
+    def canceller(self) -> tuple[str, str] | None:
+        """The uid of the actor that asked for the end, as far as this side knows."""
+        error = self.maybe_error
+        if isinstance(error, ContextCancelled):
+            return error.canceller
+        return self.dialog.canceller
+
+    @property
+    def has_outcome(self) -> bool:
+        return self.dialog.done
+
+    @property
+    def maybe_error(self) -> BaseException | None:
+        """The error that the dialog ended with, one object for all who look."""
+        if self._error is None:
+            outcome = self.dialog.outcome
+            if isinstance(outcome, m.Error):
+                self._error = unbox(outcome.error)
+            else:
+                self._error = self.dialog.cut_error
+        return self._error
+
+    @property
+    def outcome(self) -> Any:
+        """The final result, or the error; ``RuntimeError`` while there is neither."""
+        if not self.dialog.done:
+            raise RuntimeError("this context has no outcome yet")
+        error = self.maybe_error
+        return error if error is not None else self._result()
+
+    def maybe_raise(self) -> None:
+        """Raise the error that the dialog ended with, if it did and it is not absorbed."""
+        error = self.maybe_error
+        if error is not None and not self.absorbs(error):
+            raise error
+
+    def absorbs(self, error: BaseException) -> bool:
+        """Whether this is the cancellation that this actor itself asked for."""
+        return isinstance(error, ContextCancelled) and error.canceller == self.actor.uid
+
+    def __repr__(self) -> str:
+        return f"<Context {self.cid} {self.side} of {self.chan.aid} {self.dialog.state.value}>"
+
+    # -- what the channel delivers ----------------------------------------------------------------
+
+    def deliver(self, message: Any) -> None:
+        dialog = self.dialog
+        try:
+            wake = dialog.receive(message)
+        except ProtocolViolation as error:
+            self._violated(error)
+            return
+        if dialog.outbox:
+            self._flush_outbox()
+        if wake:
+            self._wake(wake)
+
+    def _flush_outbox(self) -> None:
+        messages, self.dialog.outbox = self.dialog.outbox, []
+        for message in messages:
+            self.post(message, lazy=isinstance(message, m.Credit))
+
+    def _wake(self, wake: int) -> None:
+        if wake & d.W_STREAM:
+            if self._discarding:
+                self._discard()
+            self._receiver.unpark()
+        if wake & d.W_CREDIT:
+            self._credit.unpark_all()
+        if wake & (d.W_DONE | d.W_STARTED | d.W_CANCEL_ACK):
+            self._changed.unpark_all()
+        if wake & d.W_CANCEL:
+            self.scope.cancel()
+        elif wake & d.W_DONE and self.side == "parent":
+            error = self.maybe_error
+            if error is not None and not self.absorbs(error):
+                self.scope.cancel()
+
+    def _violated(self, error: ProtocolViolation) -> None:
+        closed = TransportClosed(f"protocol violation by {self.chan.aid}: {error}")
+        log.warning("%s", closed)
+        try:
+            if self.side == "parent":
+                post_cancel(self.actor, self.chan, self.dialog, str(error))
+            else:
+                self.chan.post(m.Error(self.cid, box(closed, self.actor.uid)))
+        except (TransportClosed, IllegalHere):
+            pass
+        self.cut(closed)
+
+    def cut(self, error: TransportClosed) -> None:
+        self._wake(self.dialog.cut(error))
+
+    # -- waiting ----------------------------------------------------------------------------------
+
+    async def wait_stream(self) -> None:
+        """Park the one receiver."""
+        await self._receiver.park()
+
+    async def wait_credit(self) -> None:
+        await self._credit.park()
+
+    async def wait(self) -> None:
+        """Wait until the dialog is over."""
+        while not self.dialog.done:
+            await self._changed.park()
+
+    async def wait_ack(self) -> None:
+        while not self.dialog.cancel_acked and not self.dialog.done:
+            await self._changed.park()
+
+    async def wait_started(self) -> Any:
+        """Opener: the value of ``started()``, or the error that came instead."""
+        dialog = self.dialog
+        while dialog.started is None and not dialog.done:
+            await self._changed.park()
+        if dialog.started is None:
+            error = self.maybe_error
+            assert error is not None
+            raise error
+        return self.payloads.decode(dialog.started.pld)
+
+    # -- sending ----------------------------------------------------------------------------------
+
+    def post(self, message: m.Message, *, lazy: bool = False) -> None:
+        """Send unless the channel has ended; whoever waits for an answer is told by that end."""
+        try:
+            self.chan.post(message, lazy=lazy)
+        except TransportClosed:
+            pass
+
+    def encode_value(self, message: m.Message) -> bytes:
+        return self.chan.encode(message)
+
+    def grant_credit(self) -> None:
+        credit = self.dialog.credit_due()
+        if credit is not None:
+            self.post(credit, lazy=True)
+
+    def relay_failure(self, error: Exception) -> None:
+        """Tell the peer that this side failed, so that its task ends too."""
+        try:
+            self.post(self.dialog.failed(box(error, self.actor.uid)))
+        except IllegalHere:
+            pass  # over already, or (callee) about to end with this very error
+
+    def raise_if_over(self) -> None:
+        """Raise why the stream cannot go on, where the dialog was ended by an error."""
+        dialog = self.dialog
+        if dialog.peer_error is not None:
+            raise unbox(dialog.peer_error.error)
+        if dialog.done:
+            error = self.maybe_error
+            if error is not None:
+                raise error
+
+    # -- public: both sides -----------------------------------------------------------------------
+
+    async def started(self, value: Any = None, validate_pld_spec: bool = True, strict_pld_parity: bool = False) -> None:
+        """Callee: hand the first value to the opener, once.
+
+        ``MsgTypeError`` where it is against the contract (nothing was sent: correct it and call again); ``RuntimeError``
+        on a second call or at the opener. ``strict_pld_parity`` also demands that the value compares equal after
+        the round trip.
+        """
+        if self.side == "parent":
+            raise RuntimeError("started() is for the task that was opened, not for its opener")
+        if self.dialog.state is not d.State.RUNNING:
+            raise RuntimeError("started() was already called on this context")
+        if validate_pld_spec:
+            self.payloads.check(value)
+        if strict_pld_parity:
+            self._check_parity(value)
+        frame = self.chan.encode(m.Started(self.cid, value))
+        self.dialog.start_value(value)
+        try:
+            self.chan.post_frame(frame, self.cid)
+        except TransportClosed:
+            pass
+        await trio.lowlevel.checkpoint()
+
+    def _check_parity(self, value: Any) -> None:
+        back = self.payloads.decode(self.chan.codec.to_raw(value))
+        if back != value:
+            raise MsgTypeError(
+                f"the value does not survive the round trip: {value!r} arrives as {back!r}",
+                bad_msg=repr(value)[:200],
+                expected_msg_type=type(value),
+                path="$",
+            )
+
+    @asynccontextmanager
+    async def open_stream(
+        self,
+        *,
+        allow_overruns: bool | None = None,
+        msg_buffer_size: int | None = None,
+        overflow: Overflow | None = None,
+    ) -> AsyncIterator[MsgStream[Any, Any]]:
+        """Open this side's half of the stream; once per context.
+
+        ``overflow`` says what happens to a sender that finds this side's window (``msg_buffer_size`` messages) full: ``"raise"`` (the default),
+        ``"block"``, or ``"buffer"``, which ``allow_overruns=True`` spells too. ``RuntimeError`` before ``started()`` or after a cancel.
+        """
+        policy = self._policy(allow_overruns, overflow)
+        limits = self.actor.limits
+        window = Window(msg_buffer_size or limits.window_messages, limits.window_bytes)
+        if self.dialog.cancel_called:
+            raise RuntimeError("this context was cancelled; no stream can be opened")
+        self.raise_if_over()
+        try:
+            self.post(self.dialog.open_stream(window, policy), lazy=True)
+        except IllegalHere:
+            raise RuntimeError(self._why_no_stream()) from None
+        stream: MsgStream[Any, Any] = MsgStream(self)
+        self._stream = stream
+        try:
+            yield stream
+        finally:
+            stream.close_nowait()
+
+    def _policy(self, allow_overruns: bool | None, overflow: Overflow | None) -> Overflow:
+        if overflow is None:
+            if allow_overruns is None:
+                return self._overflow
+            return "buffer" if allow_overruns else "raise"
+        if overflow not in POLICIES:
+            raise ValueError(f"overflow must be one of {', '.join(POLICIES)}, not {overflow!r}")
+        return overflow
+
+    def _why_no_stream(self) -> str:
+        if self._stream is not None:
+            return "the stream of this context was opened before; a stream is one-shot"
+        if self.dialog.done:
+            return "this context is over"
+        return "started() must be called before open_stream()"
+
+    def stream_closed(self) -> None:
+        """The stream was closed here: tell the peer, and discard what still comes."""
+        stop = self.dialog.stop()
+        if stop is not None:
+            self.post(stop)
+        self._discarding = True
+        self._discard()
+        self._receiver.unpark()
+        self._credit.unpark_all()
+
+    def _discard(self) -> None:
+        while True:
+            try:
+                self.dialog.take_value()
+            except IndexError:
+                return
+            # The sender is not to blame for this side's leaving: it must not run out of credit.
+            self.grant_credit()
+
+    async def cancel(self, timeout: float = 0.5) -> None:
+        """Ask for the end of the *remote* task (opener), or of this one (callee).
+
+        At the opener this returns once the request was acknowledged; ``ActorTooSlowError`` when it was not within ``timeout`` seconds.
+        """
+        if self.side == "child":
+            self.dialog.cancel(self.actor.uid)
+            self.scope.cancel()
+            await trio.lowlevel.checkpoint()
+            return
+        try:
+            post_cancel(self.actor, self.chan, self.dialog)
+        except TransportClosed:
+            return
+        with trio.move_on_after(timeout) as scope:
+            await self.wait_ack()
+        if scope.cancelled_caught and not self.dialog.done and not self.dialog.cancel_acked:
+            raise too_slow(self.chan, "the cancel of a context")
+
+    # -- public: the opener's ---------------------------------------------------------------------
+
+    async def wait_for_result(self, hide_tb: bool = True) -> Any:
+        """Opener: wait for the remote task's result, or raise its error.
+
+        The cancellation that this actor asked for is returned, not raised. Unread stream values are discarded.
+        """
+        if self.side == "child":
+            raise RuntimeError("only the opener of a context can wait for its result")
+        if self._stream is None or self._stream.closed:
+            self._discarding = True
+            self._discard()
+        await self.wait()
+        error = self.maybe_error
+        if error is None:
+            return self._result()
+        if self.absorbs(error):
+            self.cancelled_caught = True
+            return error
+        raise error
+
+    def _result(self) -> Any:
+        outcome = self.dialog.outcome
+        assert isinstance(outcome, m.Return)
+        return self.results.decode(outcome.pld)

@@ -1,0 +1,132 @@
+"""The dispatcher: what a message that belongs to no open dialog means, decided synchronously."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from tractor_core.errors import ActorTooSlowError, ContextCancelled, ModuleNotExposed, TransportClosed
+from tractor_core.ipc.channel import Channel
+from tractor_core.log import get_logger
+from tractor_core.msg import types as m
+from tractor_core.msg.boxing import box
+from tractor_core.msg.exposure import Endpoint
+from tractor_core.protocol.dialog import Dialog, Side
+
+from .actor import Actor
+from .context import Context
+from .contextual import spec_of
+from .payload import PayloadCodec
+from .serving import ServedCall, serve_call, serve_context, serve_generator
+from .system import PREFIX
+
+log = get_logger("runtime")
+
+
+class Dispatcher:
+    """Starts endpoints for peers, and answers what concerns the whole actor."""
+
+    def __init__(self, actor: Actor) -> None:
+        self._actor = actor
+        self._handlers = {
+            m.Start: self._on_start,
+            m.Cancel: self._on_cancel,
+            m.Ping: self._on_ping,
+        }
+
+    def __call__(self, channel: Channel, message: Any) -> None:
+        handler = self._handlers.get(type(message))
+        if handler is not None:
+            handler(channel, message)
+        elif isinstance(message, m.Hello | m.Auth | m.SpawnSpec):
+            log.warning("%s sent %s on an open channel; ignored", channel.aid, type(message).__name__)
+        # Everything else is late traffic of a dialog that is over: normal after a cancel.
+
+    def _on_ping(self, channel: Channel, message: m.Ping) -> None:
+        channel.post(m.Pong(message.serial))
+
+    def _on_cancel(self, channel: Channel, message: m.Cancel) -> None:
+        if not message.runtime:
+            # The dialog is over; whoever asked has its outcome, or will have.
+            channel.post(m.CancelAck(message.cid, True))
+            return
+        channel.post(m.CancelAck(message.cid, self._actor.on_runtime_cancel(channel, message)))
+
+    def _on_start(self, channel: Channel, message: m.Start) -> None:
+        try:
+            self._start(channel, message)
+        except TransportClosed:
+            pass
+        except Exception as error:
+            # Refused before any task of it ran: the caller is told, nobody else is disturbed.
+            channel.post(m.Error(message.cid, box(error, self._actor.uid)))
+
+    def _start(self, channel: Channel, message: m.Start) -> None:
+        actor = self._actor
+        if actor.cancel_called:
+            canceller = actor.canceller or actor.uid
+            raise ContextCancelled(f"{actor.aid} is ending", canceller=canceller)
+        if len(channel.dialogs) >= actor.limits.max_dialogs:
+            raise ActorTooSlowError(f"more than {actor.limits.max_dialogs} dialogs on one channel (Limits.max_dialogs)")
+        if (message.cid & 1) != (1 if channel.dialled else 0) or message.cid < 0:
+            raise ValueError(f"context id {message.cid} is not the sender's to choose")
+        if message.target.startswith(PREFIX):
+            self._start_system(channel, message)
+            return
+        endpoint = actor.exposed.lookup(message.target)
+        self._authorize(channel, message.target, endpoint.clients)
+        self._start_endpoint(channel, message, endpoint)
+
+    def _authorize(self, channel: Channel, target: str, clients: bool) -> None:
+        plugins = self._actor.plugins
+        verdict = plugins.authorize(channel.peer, target) if plugins.authorizing else None
+        allowed = verdict if verdict is not None else (channel.peer.role == "tree" or clients)
+        if not allowed:
+            raise ModuleNotExposed(f"{target} is not open to {channel.peer.role} {channel.aid.name!r}")
+
+    def _start_endpoint(self, channel: Channel, message: m.Start, endpoint: Endpoint) -> None:
+        actor = self._actor
+        if endpoint.functype != message.functype:
+            raise TypeError(f"{message.target} is of kind {endpoint.functype}, not {message.functype}")
+        codec = channel.codec
+        args, kwargs = endpoint.bind(message.args, message.kwargs, codec.name)
+        dialog = Dialog(Side.CALLEE, message.cid, endpoint.functype)
+        check = endpoint.result_checker
+        if endpoint.functype == "asyncfunc":
+            served = ServedCall(channel, dialog)
+            channel.dialogs[dialog.cid] = served
+            run = partial(serve_call, actor, served, endpoint.fn, args, kwargs, check)
+        elif endpoint.functype == "context":
+            spec = spec_of(endpoint.fn)
+            payloads = PayloadCodec(codec, spec.pld_spec, spec.dec_hook)
+            context = Context(actor, channel, dialog, payloads=payloads)
+            channel.dialogs[dialog.cid] = context
+            kwargs[spec.parameter] = context
+            checker = payloads.check if spec.pld_spec is not None else check
+            run = partial(serve_context, actor, context, endpoint.fn, args, kwargs, checker)
+            channel.post(m.StartAck(dialog.cid, endpoint.functype), lazy=True)
+        else:
+            context = Context(actor, channel, dialog, payloads=PayloadCodec(codec), overflow="block")
+            channel.dialogs[dialog.cid] = context
+            run = partial(serve_generator, actor, context, endpoint.fn, args, kwargs)
+            channel.post(m.StartAck(dialog.cid, endpoint.functype), lazy=True)
+        actor.service.start_soon(run, name=message.target)
+
+    def _start_system(self, channel: Channel, message: m.Start) -> None:
+        actor = self._actor
+        endpoint = actor.system.lookup(message.target.removeprefix(PREFIX))
+        self._authorize(channel, message.target, endpoint.clients)
+        if endpoint.functype != message.functype:
+            raise TypeError(f"{message.target} is of kind {endpoint.functype}, not {message.functype}")
+        codec = channel.codec
+        kwargs = codec.decode_payload(message.kwargs)
+        dialog = Dialog(Side.CALLEE, message.cid, endpoint.functype)
+        if endpoint.functype == "asyncfunc":
+            served = ServedCall(channel, dialog)
+            channel.dialogs[dialog.cid] = served
+            run = partial(serve_call, actor, served, endpoint.function, (channel,), kwargs, None)
+        else:
+            context = Context(actor, channel, dialog, payloads=PayloadCodec(codec), overflow="block")
+            channel.dialogs[dialog.cid] = context
+            run = partial(serve_context, actor, context, endpoint.function, (channel, context), kwargs, None)
+        actor.service.start_soon(run, name=message.target)

@@ -1,0 +1,101 @@
+"""Opening a context: the opener's half of a pair of tasks, from ``Start`` to outcome."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from tractor_core.errors import TransportClosed
+from tractor_core.ipc.channel import Channel
+from tractor_core.log import get_logger
+from tractor_core.msg import types as m
+from tractor_core.protocol.dialog import Dialog, Side
+
+from .call import cancel_and_settle, log_unseen
+from .context import Context, Overflow
+from .payload import PayloadCodec
+
+if TYPE_CHECKING:
+    from .actor import Actor
+    from .portal import Portal
+
+log = get_logger("runtime")
+
+
+def make_context(
+    actor: Actor,
+    channel: Channel,
+    functype: str,
+    *,
+    payload_spec: Any = None,
+    dec_hook: Any = None,
+    result_spec: Any = None,
+    overflow: Overflow = "raise",
+    portal: Portal | None = None,
+) -> Context:
+    """The opener's context, not yet started."""
+    dialog = Dialog(Side.OPENER, channel.new_cid(), functype)
+    payloads = PayloadCodec(channel.codec, payload_spec, dec_hook)
+    results = payloads if result_spec is None else PayloadCodec(channel.codec, result_spec)
+    return Context(
+        actor, channel, dialog, payloads=payloads, results=results, overflow=overflow, portal=portal
+    )
+
+
+@asynccontextmanager
+async def opened(
+    context: Context, target: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> AsyncIterator[tuple[Context, Any]]:
+    """Start the remote task, run the block beside it, and leave no earlier than it has ended."""
+    actor, channel, dialog = context.actor, context.chan, context.dialog
+    if channel.aid == actor.aid:
+        raise RuntimeError(f"a context cannot be opened to this same actor ({actor.aid}): it would wait for itself")
+    # The payload is encoded in the same pass as its envelope: see Message.
+    channel.post(m.Start(dialog.cid, target, dialog.functype, args, kwargs))  # type: ignore[arg-type]
+    channel.dialogs[dialog.cid] = context
+    plugins = actor.plugins
+    if plugins.dialog_opened:
+        plugins.notify("tractor_dialog_opened", context=context)
+    try:
+        try:
+            with context.scope:
+                first = await context.wait_started()
+                yield context, first
+                await context.wait_for_result()
+        except BaseException as error:
+            await _settle(context)
+            if not (context.absorbs(error) and dialog.done):
+                _chain_remote(context, error)
+                raise
+            context.cancelled_caught = True
+        else:
+            await _settle(context)
+            context.maybe_raise()
+            context.cancelled_caught = context.maybe_error is not None
+    finally:
+        channel.dialogs.pop(dialog.cid, None)
+        context.cut(TransportClosed("this context was left"))
+        if plugins.dialog_closed:
+            plugins.notify("tractor_dialog_closed", context=context, outcome=dialog.outcome)
+
+
+async def _settle(context: Context) -> None:
+    """However the block ended, end the remote task and wait for it."""
+    if context.dialog.done:
+        return
+    with trio.CancelScope(shield=True):
+        await cancel_and_settle(context.actor, context.chan, context)
+
+
+def _chain_remote(context: Context, error: BaseException) -> None:
+    """The block's own error wins; one that came from the remote task beside it is not lost."""
+    remote = context.maybe_error
+    if remote is None or remote is error or context.absorbs(remote) or context.dialog.outcome is None:
+        return
+    if isinstance(error, trio.Cancelled):
+        log_unseen(context.dialog, context.actor.uid)
+    elif error.__context__ is None and error.__cause__ is None:
+        error.__context__ = remote

@@ -1,0 +1,242 @@
+"""Portal: the capability to run things in a peer's memory domain."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, overload
+
+import trio
+
+from tractor_core.errors import ActorTooSlowError, NoResult, TransportClosed
+from tractor_core.ipc.channel import Channel
+from tractor_core.log import get_logger
+from tractor_core.msg import types as m
+from tractor_core.msg.namespace import functype_of, target_of
+from tractor_core.msg.signature import result_spec_of
+
+from .call import call
+from .context import Context, Overflow
+from .contextual import spec_of
+from .opening import make_context, opened
+from .parking import Slot
+from .payload import PayloadCodec
+from .stream import MsgStream
+
+if TYPE_CHECKING:
+    from .actor import Actor
+
+log = get_logger("runtime")
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Portal:
+    """Calls into one peer. Made by spawning, discovery and ``open_portal()``; not by users."""
+
+    #: Seconds that :meth:`cancel_actor` waits for the acknowledgement.
+    cancel_timeout = 0.5
+
+    def __init__(self, actor: Actor, channel: Channel) -> None:
+        self._actor = actor
+        self.chan = channel
+        #: Set by the nursery for a run-once actor.
+        self.main_result: Callable[[], Awaitable[Any]] | None = None
+        #: Told when this actor asked the peer to end: its owner bounds how long that may take.
+        self.on_cancel_asked: Callable[[], None] | None = None
+
+    @property
+    def channel(self) -> Channel:
+        """The legacy spelling of ``chan``."""
+        return self.chan
+
+    def __repr__(self) -> str:
+        return f"<Portal to {self.chan.aid}>"
+
+    # -- calls ------------------------------------------------------------------------------------
+
+    @overload
+    async def run(self, fn: Callable[P, Coroutine[Any, Any, R]], /, *args: P.args, **kwargs: P.kwargs) -> R: ...
+    @overload
+    async def run(self, fn: str, /, fn_name: str, **kwargs: Any) -> Any: ...
+    async def run(self, fn: Any, /, *args: Any, **kwargs: Any) -> Any:
+        """Run an async function of an exposed module in the peer and return its result.
+
+        Arguments arrive as the types that the function's annotations name, and so does the result. Raises ``TypeError`` for
+        what is not a module-level async function, ``ModuleNotExposed`` where the peer does not expose it, ``MsgTypeError`` for
+        arguments that do not fit its signature, ``RemoteActorError`` for what it raised, ``TransportClosed`` (``ActorDied``)
+        when the peer goes away. Cancelling this call cancels the remote task first.
+        """
+        if isinstance(fn, str):
+            warnings.warn("Portal.run('module', 'function') is now Portal.run(function)", DeprecationWarning, 2)
+            return await self.run_from_ns(fn, args[0], **kwargs)
+        target = target_of(fn)
+        functype = functype_of(fn)
+        if functype != "asyncfunc":
+            raise TypeError(f"{target} is {_ARTICLES[functype]}: use {_OPENERS[functype]} for it")
+        outcome = await call(self._actor, self.chan, target, functype, args, kwargs)
+        spec = result_spec_of(fn)
+        if spec is None:
+            return self.chan.codec.decode_payload(outcome.pld)
+        return PayloadCodec(self.chan.codec, spec).decode(outcome.pld)
+
+    async def run_from_ns(self, namespace: str, name: str, /, **kwargs: Any) -> Any:
+        """Run ``namespace:name``; namespace ``"self"`` is the peer's runtime, restricted to a fixed list."""
+        outcome = await call(self._actor, self.chan, f"{namespace}:{name}", "asyncfunc", (), kwargs)
+        return self.chan.codec.decode_payload(outcome.pld)
+
+    # -- contexts ---------------------------------------------------------------------------------
+
+    @overload
+    def open_context(
+        self, fn: Callable[..., Coroutine[Any, Any, Any]], /, **kwargs: Any
+    ) -> AbstractAsyncContextManager[tuple[Context, Any]]: ...
+    @overload
+    def open_context(
+        self, fn: Callable[..., Coroutine[Any, Any, Any]], /, *, allow_overruns: bool, **kwargs: Any
+    ) -> AbstractAsyncContextManager[tuple[Context, Any]]: ...
+    def open_context(
+        self, fn: Any, /, *, allow_overruns: bool = False, **kwargs: Any
+    ) -> AbstractAsyncContextManager[tuple[Context, Any]]:
+        """Start a ``@context`` function in the peer and run a block beside it: yields ``(context, first)``.
+
+        ``first`` is what the function handed to ``started()``. The block ends no earlier than the remote task: its error is raised here, an
+        error or cancellation of the block cancels it. ``allow_overruns`` makes this side's half of the stream buffer
+        without bound by default.
+        """
+        target = target_of(fn)
+        functype = functype_of(fn)
+        if functype != "context":
+            raise TypeError(f"{target} is {_ARTICLES[functype]}: use {_OPENERS[functype]} for it")
+        spec = spec_of(fn)
+        context = make_context(
+            self._actor,
+            self.chan,
+            functype,
+            payload_spec=spec.pld_spec,
+            dec_hook=spec.dec_hook,
+            result_spec=result_spec_of(fn) if spec.pld_spec is None else None,
+            overflow="buffer" if allow_overruns else "raise",
+            portal=self,
+        )
+        return opened(context, target, (), kwargs)
+
+    def open_system_context(
+        self, name: str, **kwargs: Any
+    ) -> AbstractAsyncContextManager[tuple[Context, Any]]:
+        """Open a context to one of the runtime's own endpoints (namespace ``self``)."""
+        context = make_context(self._actor, self.chan, "context", overflow="block", portal=self)
+        return opened(context, f"self:{name}", (), kwargs)
+
+    @asynccontextmanager
+    async def open_stream_from(
+        self, fn: Callable[..., AsyncGenerator[R, Any]], /, **kwargs: Any
+    ) -> AsyncIterator[MsgStream[Any, R]]:
+        """Run an async generator function in the peer; yields a receive-only stream of its values.
+
+        The generator waits when the receiver lags. Leaving the block closes the remote generator.
+        """
+        target = target_of(fn)
+        functype = functype_of(fn)
+        if functype != "asyncgen":
+            raise TypeError(f"{target} is {_ARTICLES[functype]}: use {_OPENERS[functype]} for it")
+        policy: Overflow = "block"
+        context = make_context(
+            self._actor, self.chan, functype, payload_spec=result_spec_of(fn), overflow=policy, portal=self
+        )
+        async with opened(context, target, (), kwargs):
+            async with context.open_stream(overflow=policy) as stream:
+                yield stream
+            await context.cancel()
+
+    # -- the peer itself --------------------------------------------------------------------------
+
+    async def wait_for_result(self, hide_tb: bool = True) -> Any:
+        """The result of a run-once actor's task, or its error; the same every time.
+
+        For an actor without a main task this warns and returns ``NoResult``.
+        """
+        if self.main_result is None:
+            warnings.warn(f"{self.chan.aid} is a daemon actor: it has no result", UserWarning, 2)
+            return NoResult
+        return await self.main_result()
+
+    async def result(self) -> Any:
+        """Deprecated name of :meth:`wait_for_result`."""
+        warnings.warn("Portal.result() is now Portal.wait_for_result()", DeprecationWarning, 2)
+        return await self.wait_for_result()
+
+    async def cancel_actor(self, timeout: float | None = None, raise_on_timeout: bool = False) -> bool:
+        """Ask the peer's whole runtime to end; True if it acknowledged within ``timeout`` seconds.
+
+        The default is :attr:`cancel_timeout`. ``raise_on_timeout`` raises ``ActorTooSlowError`` instead of returning False.
+        """
+        acked = await request_end(self._actor, self.chan, timeout if timeout is not None else self.cancel_timeout)
+        if self.on_cancel_asked is not None:
+            self.on_cancel_asked()
+        if not acked and raise_on_timeout:
+            raise ActorTooSlowError(f"{self.chan.aid} did not acknowledge the cancel of its runtime in time")
+        return acked
+
+    async def aclose(self) -> None:
+        """Close the channel; whatever it carries ends with ``TransportClosed`` on both sides."""
+        await self.chan.aclose()
+
+
+class _EndRequest:
+    """Sink for the answer to a runtime-wide cancel."""
+
+    def __init__(self) -> None:
+        self.acked: bool | None = None
+        self._slot = Slot()
+
+    def deliver(self, message: Any) -> None:
+        if isinstance(message, m.CancelAck):
+            self.acked = message.ok
+            self._slot.unpark()
+
+    def cut(self, error: TransportClosed) -> None:
+        # It went away, which is what was asked for.
+        self.acked = True
+        self._slot.unpark()
+
+    async def wait(self) -> bool:
+        while self.acked is None:
+            await self._slot.park()
+        return self.acked
+
+
+async def request_end(
+    actor: Actor, channel: Channel, timeout: float, *, time_left: float | None = None
+) -> bool:
+    """Ask a peer's runtime to end; whether it acknowledged within ``timeout`` seconds.
+
+    ``time_left`` tells the peer when force will be used (seconds). A channel that is gone counts as acknowledged.
+    """
+    request = _EndRequest()
+    cid = channel.new_cid()
+    try:
+        channel.post(m.Cancel(cid, actor.uid, "", time_left, True))
+    except TransportClosed:
+        return True
+    channel.dialogs[cid] = request
+    try:
+        with trio.move_on_after(timeout):
+            return await request.wait()
+        return False
+    finally:
+        channel.dialogs.pop(cid, None)
+
+
+_ARTICLES = {
+    "asyncfunc": "an async function",
+    "asyncgen": "an async generator function",
+    "context": "a @context function",
+}
+_OPENERS = {
+    "asyncfunc": "Portal.run()",
+    "asyncgen": "Portal.open_stream_from()",
+    "context": "Portal.open_context()",
+}

@@ -1,0 +1,214 @@
+"""MsgStream: values both ways, under a context."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import trio
+
+from tractor_core.errors import MsgTypeError, StreamOverrun
+from tractor_core.ipc.channel import Channel
+from tractor_core.msg import types as m
+from tractor_core.trionics.broadcast import BroadcastReceiver, broadcast_receiver
+
+if TYPE_CHECKING:
+    from .context import Context
+
+SendT = TypeVar("SendT")
+RecvT = TypeVar("RecvT")
+
+#: A sender that never has to wait gives way to other tasks after so many seconds.
+TIME_SLICE = 1e-3
+
+#: Values a slow subscriber may be behind before it is ``Lagged``.
+BROADCAST_BUFFER = 64
+
+
+class MsgStream(trio.abc.Channel[Any], Generic[SendT, RecvT]):
+    """One side of a two-way stream; made by ``Context.open_stream()``.
+
+    ``receive()`` is for one task at a time; :meth:`subscribe` fans out. It is one-shot: once closed it stays so.
+    The far side's graceful end is ``trio.EndOfChannel``; a cancel or an error there is that error.
+    """
+
+    def __init__(self, context: Context, *, send_allowed: bool = True) -> None:
+        self._context = context
+        self._dialog = context.dialog
+        self._channel = context.chan
+        self._send_allowed = send_allowed
+        self._closed = False
+        self._slice_ends = 0.0
+        self._broadcaster: BroadcastReceiver[Any] | None = None
+        # A frame's size is its payload's plus this; the receiver counts payloads only.
+        self._overhead = len(self._channel.encode(_yield(self._dialog.cid, 0))) - 1
+
+    @property
+    def ctx(self) -> Context:
+        """The context that this stream belongs to."""
+        return self._context
+
+    @property
+    def chan(self) -> Channel:
+        """The channel to the peer."""
+        return self._channel
+
+    @property
+    def closed(self) -> bool:
+        """Whether this side was closed here."""
+        return self._closed
+
+    # -- sending ----------------------------------------------------------------------------------
+
+    async def send(self, value: SendT) -> None:
+        """Send one value, waiting for credit as the receiver's policy says.
+
+        Raises ``trio.ClosedResourceError`` when closed here, ``StreamOverrun`` when the receiver does not keep up
+        and its policy is ``"raise"``, ``TypeError`` naming the path for what cannot be encoded (nothing is sent then), and
+        the remote error once the dialog has ended with one.
+        """
+        await trio.lowlevel.checkpoint_if_cancelled()
+        self._check_sendable()
+        dialog = self._dialog
+        frame = self._context.encode_value(_yield(dialog.cid, value))
+        size = len(frame) - self._overhead
+        if not dialog.take_credit(size):
+            await self._wait_credit(size)
+        self._channel.post_frame(frame, dialog.cid)
+        now = perf_counter()
+        if now > self._slice_ends or self._channel.clogged:
+            await self._give_way()
+
+    async def _give_way(self) -> None:
+        if self._channel.clogged:
+            await self._channel.drained()
+        else:
+            await trio.lowlevel.cancel_shielded_checkpoint()
+        self._slice_ends = perf_counter() + TIME_SLICE
+
+    def _check_sendable(self) -> None:
+        if self._closed:
+            raise trio.ClosedResourceError("this stream was closed here")
+        if not self._send_allowed:
+            raise trio.ClosedResourceError("this stream only receives")
+        self._context.raise_if_over()
+        if self._dialog.done:
+            raise trio.BrokenResourceError("the remote task has returned")
+        if not self._dialog.can_send():
+            raise trio.ClosedResourceError("this stream has ended its sending half")
+
+    async def _wait_credit(self, size: int) -> None:
+        """Wait for the receiver to take something; under "raise", no longer than the grace."""
+        context = self._context
+        grace = context.actor.limits.overrun_grace
+        while True:
+            deadline = float("inf") if self._policy() != "raise" else trio.current_time() + grace
+            with trio.move_on_at(deadline) as scope:
+                await context.wait_credit()
+            self._check_sendable()
+            if self._dialog.take_credit(size):
+                self._slice_ends = perf_counter() + TIME_SLICE
+                return
+            if scope.cancelled_caught:
+                raise self._overrun()
+
+    def _policy(self) -> str | None:
+        window = self._dialog.send_window
+        return None if window is None else window.policy
+
+    def _overrun(self) -> StreamOverrun:
+        context = self._context
+        error = StreamOverrun(
+            f"{self._channel.aid} took nothing for {context.actor.limits.overrun_grace} s with a full window "
+            "(overflow='block' on its side would make send() wait)",
+            relay_path=(context.actor.uid,),
+        )
+        context.relay_failure(error)
+        return error
+
+    # -- receiving --------------------------------------------------------------------------------
+
+    async def receive(self) -> RecvT:
+        """Wait for the next value.
+
+        Raises ``trio.EndOfChannel`` after the far side's graceful end, ``trio.ClosedResourceError`` when closed here,
+        ``MsgTypeError`` for a value against the contract (the sender is told), or the dialog's error.
+        """
+        if self._broadcaster is not None:
+            return await self._broadcaster.receive()  # type: ignore[no-any-return]
+        return await self._receive()
+
+    async def _receive(self) -> Any:
+        await trio.lowlevel.checkpoint_if_cancelled()
+        context = self._context
+        waited = False
+        while True:
+            try:
+                value = self.receive_nowait_unshared()
+            except trio.WouldBlock:
+                await context.wait_stream()
+                waited = True
+                continue
+            if not waited and perf_counter() > self._slice_ends:
+                # A stream that is always full must not keep this task running for ever.
+                await trio.lowlevel.cancel_shielded_checkpoint()
+                self._slice_ends = perf_counter() + TIME_SLICE
+            return value
+
+    def receive_nowait(self) -> RecvT:
+        """The next value if one has arrived, else ``trio.WouldBlock``; ends like :meth:`receive`."""
+        if self._broadcaster is not None:
+            return self._broadcaster.receive_nowait()  # type: ignore[no-any-return]
+        return self.receive_nowait_unshared()  # type: ignore[no-any-return]
+
+    def receive_nowait_unshared(self) -> Any:
+        """Like :meth:`receive_nowait`, without regard to subscribers."""
+        if self._closed:
+            raise trio.ClosedResourceError("this stream was closed here")
+        context = self._context
+        dialog = self._dialog
+        try:
+            payload = dialog.take_value()
+        except IndexError:
+            context.raise_if_over()
+            if dialog.peer_stopped or dialog.done:
+                raise trio.EndOfChannel from None
+            raise trio.WouldBlock from None
+        context.grant_credit()
+        try:
+            return context.payloads.decode(payload)
+        except MsgTypeError as error:
+            context.relay_failure(error)
+            raise
+
+    @asynccontextmanager
+    async def subscribe(self) -> AsyncIterator[BroadcastReceiver[RecvT]]:
+        """A receiver of its own for each subscriber, all getting every value from now on.
+
+        The first use is permanent: from then on :meth:`receive` is one subscriber among them. ``send()`` stays as it is.
+        """
+        if self._broadcaster is None:
+            self._broadcaster = broadcast_receiver(
+                self, BROADCAST_BUFFER, receive_afunc=self._receive, receive_nowait_func=self.receive_nowait_unshared
+            )
+        async with self._broadcaster.subscribe() as receiver:
+            yield receiver
+
+    # -- closing ----------------------------------------------------------------------------------
+
+    async def aclose(self) -> None:
+        """End this side: the far side's iteration ends; values still under way to here are discarded."""
+        self.close_nowait()
+        await trio.lowlevel.checkpoint()
+
+    def close_nowait(self) -> None:
+        """What :meth:`aclose` does, without its checkpoint."""
+        if not self._closed:
+            self._closed = True
+            self._context.stream_closed()
+
+
+def _yield(cid: int, value: Any) -> m.Yield:
+    return m.Yield(cid, value)
