@@ -13,7 +13,6 @@ from threading import Barrier
 
 import pytest
 
-from tractor_core.ipc import cookie
 from tractor_core.ipc.cookie import KeyFileError, cookie_path, derive_key, load_key
 
 
@@ -58,9 +57,7 @@ def test_the_first_call_makes_a_cookie_that_later_ones_find(environ: dict[str, s
     assert [file.name for file in path.parent.iterdir()] == ["cookie"]
 
 
-def test_only_the_user_can_read_it_whatever_the_umask(
-    environ: dict[str, str], open_umask: None
-) -> None:
+def test_only_the_user_can_read_it_whatever_the_umask(environ: dict[str, str], open_umask: None) -> None:
     load_key(None, environ)
     path = cookie_path(environ)
     assert mode(path) == 0o600
@@ -116,7 +113,9 @@ def test_a_cookie_that_others_can_use_is_refused_with_the_remedy(environ: dict[s
     assert isinstance(caught.value, PermissionError)
 
 
-def test_a_cookie_of_another_user_is_refused(environ: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cookie_of_another_user_is_refused(
+    environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     load_key(None, environ)
     mine = os.geteuid()
     monkeypatch.setattr(os, "geteuid", lambda: mine + 1)
@@ -155,7 +154,7 @@ def test_a_write_that_fails_leaves_nothing(environ: dict[str, str], monkeypatch:
     def full(_: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(cookie.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(KeyFileError, match="No space left"):
         load_key(None, environ)
     assert list(cookie_path(environ).parent.iterdir()) == []

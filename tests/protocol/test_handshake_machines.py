@@ -413,7 +413,7 @@ def test_every_part_of_the_transcript_counts() -> None:
         {"dialler_hello": b"hello dh", "acceptor_hello": b"ello a"},
         {"acceptor_hello": b"x"},
     ):
-        proofs.add(make_proof(KEY, "dialler", "key", replace(said, **change)))  # type: ignore[arg-type]
+        proofs.add(make_proof(KEY, "dialler", "key", replace(said, **change)))
     assert len(proofs) == 9
 
 

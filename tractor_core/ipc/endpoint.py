@@ -127,9 +127,7 @@ class Endpoint:
 
     async def _handle(self, connection: Connection, on_peer: PeerHandler) -> None:
         try:
-            peer, frames = await accept_handshake(
-                connection, self.identity, self.limits, self.spawn_secrets
-            )
+            peer, frames = await accept_handshake(connection, self.identity, self.limits, self.spawn_secrets)
         except (AuthenticationFailed, TransportClosed) as error:
             self._refusals.note(connection.remote, error)
             return
