@@ -1,15 +1,23 @@
 """The seams: what a transport or a spawn backend must be, and the values that cross.
 
 A leaf room. Plugins import this and nothing else of the package; it imports only the
-standard library and :mod:`tractor_core.errors`.
+standard library, trio and :mod:`tractor_core.errors`.
+
+A transport over byte streams finds here what the built-in ones are made of:
+:class:`FrameSplitter` (sans-IO framing), :class:`SocketConnection` and :class:`SocketListener` (any
+stream socket), :class:`PeerTasks` and :class:`ThrottledLog` (any listener).
 """
 
 from .address import Address, AddressLike, parse_address
+from .framing import FrameSplitter, pack_header
 from .hooks import hookimpl
+from .peers import PeerTasks, ThrottledLog
+from .sockets import SocketConnection, SocketListener
 from .spawn import ActorProcess, ExitStatus, SpawnBackend, SpawnRequest
 from .transport import (
     Buffer,
     Connection,
+    ConnectionHandler,
     Listener,
     PeerFacts,
     TLSConfig,
@@ -23,14 +31,21 @@ __all__ = [
     "AddressLike",
     "Buffer",
     "Connection",
+    "ConnectionHandler",
     "ExitStatus",
+    "FrameSplitter",
     "Listener",
     "PeerFacts",
+    "PeerTasks",
+    "SocketConnection",
+    "SocketListener",
     "SpawnBackend",
     "SpawnRequest",
     "TLSConfig",
+    "ThrottledLog",
     "Transport",
     "TransportOptions",
     "hookimpl",
+    "pack_header",
     "parse_address",
 ]

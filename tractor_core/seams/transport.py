@@ -92,8 +92,9 @@ class Connection(Protocol):
         """Take frames from the front of the sequence, in order, without waiting.
 
         Returns how many were taken, 0 when clogged. A taken frame will be sent whole whatever is
-        cancelled; what could not be written at once sets ``pending``. The buffers may be reused as
-        soon as this returns.
+        cancelled; what could not be written at once sets ``pending``. Fewer than all are taken only
+        when ``pending`` is then true, so that :meth:`flush` waits for room. The buffers, of single
+        bytes, may be reused as soon as this returns.
         """
         ...
 
@@ -135,9 +136,11 @@ class Listener(Protocol):
     async def serve(self, handler: ConnectionHandler, *, task_status: Any = ...) -> NoReturn:
         """Accept for ever, running ``handler(connection)`` in a task of its own for each peer.
 
-        Calls ``task_status.started()`` once accepting. A handler that raises ``Exception`` ends its own
-        connection only. Running out of descriptors or memory backs off and goes on. When this is
-        cancelled the handlers are cancelled with it.
+        Calls ``task_status.started()`` once accepting. A connection is closed when its handler ends;
+        one that raises ``Exception`` ends its own connection only. Running out of descriptors or
+        memory backs off and goes on. When this is cancelled the handlers are cancelled with it. When
+        the listener is closed meanwhile, the handlers that run are let finish, and then
+        ``trio.ClosedResourceError`` is raised.
         """
         ...
 
