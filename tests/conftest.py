@@ -45,7 +45,7 @@ def _isolate() -> Path:
     session = Path(tempfile.mkdtemp(prefix="tc-", dir=short))
     for name in [name for name in os.environ if name.startswith("TRACTOR_") and name not in CHOICES]:
         del os.environ[name]
-    places = {"HOME": "home", "XDG_CONFIG_HOME": "config", "XDG_RUNTIME_DIR": "run/user", "TMPDIR": "run/tmp"}
+    places = {"HOME": "home", "XDG_CONFIG_HOME": "config", "XDG_RUNTIME_DIR": "run", "TMPDIR": "tmp"}
     for variable, place in places.items():
         (session / place).mkdir(mode=0o700, parents=True)
         os.environ[variable] = str(session / place)
@@ -59,7 +59,7 @@ SESSION = _isolate()
 import hypothesis  # noqa: E402
 import trio  # noqa: E402
 import trio.testing  # noqa: E402
-from leak_guard import Census, end_processes, live_processes, settled_leaks  # noqa: E402
+from leak_guard import Census, Leaks, end_processes, live_processes, settled_leaks  # noqa: E402
 
 hypothesis.settings.register_profile("tractor_core", deadline=None)  # no test asserts timing
 hypothesis.settings.load_profile("tractor_core")
@@ -181,10 +181,13 @@ def _nothing_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
     before = Census.take(SESSION)
     yield
     failed = request.node.stash.get(_failed, False)
+    if failed:
+        # The failure is what matters, and its traceback keeps things alive that are not lost.
+        end_processes(Leaks.between(before, Census.take(SESSION)).processes)
+        return
     leaks = settled_leaks(before, SESSION)
     end_processes(leaks.processes)
-    # After a failure, the traceback keeps things alive; the failure itself is what matters.
-    if leaks and not failed:
+    if leaks:
         pytest.fail(f"left behind:\n{leaks}", pytrace=False)
 
 

@@ -110,11 +110,11 @@ def end_processes(processes: Mapping[int, str]) -> None:
 def live_processes(session: Path) -> dict[int, str]:
     """Children of this process and every process that inherited this session's environment.
 
-    The environment finds those that a dead parent orphaned; children are found in any case, also
-    as zombies, which have no environment.
+    The environment, which names directories in ``session``, finds those that a dead parent orphaned;
+    children are found in any case, also as zombies, which have no environment.
     """
     found = {}
-    own, marker = os.getpid(), f"XDG_RUNTIME_DIR={session}/".encode()
+    own, marker = os.getpid(), f"={session}/".encode()
     for pid in process_ids():
         try:
             stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
@@ -150,6 +150,7 @@ def open_descriptors() -> dict[int, str]:
 
 
 def runtime_files(session: Path) -> Iterator[str]:
-    """Everything but directories in the runtime directory of this session."""
-    for directory, _, names in os.walk(session / "run"):
-        yield from (os.path.join(directory, name) for name in names if not name.endswith(KEPT_SUFFIXES))
+    """Every file in the runtime directory of this session, and in those made for want of one."""
+    for root in (session / "run", *(session / "tmp").glob("tractor-core-*")):
+        for directory, _, names in os.walk(root):
+            yield from (os.path.join(directory, name) for name in names if not name.endswith(KEPT_SUFFIXES))
