@@ -18,6 +18,9 @@ Uid: TypeAlias = tuple[str, str]
 class TractorError(Exception):
     """Base of what this package defines, so that it can be caught as a whole."""
 
+    #: The ``BoxedError`` this was made from, where it came from another actor.
+    boxed: Any = None
+
 
 class NoRuntime(TractorError, RuntimeError):
     """There is no actor runtime in this task tree."""
@@ -116,6 +119,8 @@ class RemoteActorError(TractorError):
         self.tb_str = tb_str
         #: The ``BoxedError`` struct this was made from, complete, so that relaying loses nothing.
         self.boxed = boxed
+        #: What was in the group, where the original was an exception group.
+        self.members: tuple[TractorError, ...] = ()
 
     @property
     def src_uid(self) -> Uid | None:
@@ -157,13 +162,26 @@ class RemoteActorError(TractorError):
             return self
         try:
             arguments = self.boxed.decode_args()
-            original = self.src_type(*(arguments if arguments is not None else (self.boxed.message,)))
+            if arguments is None:
+                arguments = [self.boxed.message]
+            if issubclass(self.src_type, BaseExceptionGroup):
+                original = self._unwrap_group(self.src_type, str(arguments[0]))
+            else:
+                original = self.src_type(*arguments)
         except Exception:
+            return self
+        if not isinstance(original, self.src_type):
             return self
         for note in self.notes:
             original.add_note(note)
         original.__cause__ = self
         return original
+
+    def _unwrap_group(self, kind: type[BaseException], message: str) -> BaseException:
+        members = [
+            member.unwrap() if isinstance(member, RemoteActorError) else member for member in self.members
+        ]
+        return kind(message, members)
 
     def pformat(self) -> str:
         """The remote traceback in a box, headed by where it came from."""
@@ -181,7 +199,9 @@ class RemoteActorError(TractorError):
 class ContextCancelled(RemoteActorError):
     """A remote task was cancelled; ``canceller`` is the uid of the actor that asked for it."""
 
-    def __init__(self, message: str = "context cancelled", *, canceller: Uid | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self, message: str = "context cancelled", *, canceller: Uid | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(message, **kwargs)
         self.canceller = canceller
 

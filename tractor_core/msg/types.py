@@ -76,7 +76,7 @@ class Message(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """Base of everything that is sent as a frame."""
 
 
-class Hello(Message, tag=1):
+class Hello(Message, frozen=True, tag=1):
     """Who I am and what I speak; first on every connection, both ways."""
 
     aid: Aid
@@ -85,26 +85,26 @@ class Hello(Message, tag=1):
     nonce: bytes
 
 
-class Auth(Message, tag=2):
+class Auth(Message, frozen=True, tag=2):
     """Proof that the sender of the Hello may be here. ``method`` is "key", "spawn" or "peercred"."""
 
     method: str
     mac: bytes = b""
 
 
-class SpawnSpec(Message, tag=3):
+class SpawnSpec(Message, frozen=True, tag=3):
     """Parent to child, once: how to configure itself. ``spec`` is an encoded ``ActorSpec``."""
 
     spec: Raw
 
 
-class Ready(Message, tag=4):
+class Ready(Message, frozen=True, tag=4):
     """Child to parent: configured, listening on these URLs, registered."""
 
     addresses: list[str]
 
 
-class Start(Message, tag=5):
+class Start(Message, frozen=True, tag=5):
     """Please run ``target`` (``module:name``, or ``self:name`` for the runtime's own)."""
 
     cid: int
@@ -115,47 +115,50 @@ class Start(Message, tag=5):
     kwargs: Raw
 
 
-class StartAck(Message, tag=6):
+class StartAck(Message, frozen=True, tag=6):
     """Scheduled. Implied by any later message of the callee, and left out where one follows at once."""
 
     cid: int
     functype: str
 
 
-class PayloadMsg(Message):
+class PayloadMsg(Message, frozen=True):
     """Base of the messages that carry a user's value."""
 
     cid: int
     pld: Raw
 
 
-class Started(PayloadMsg, tag=7):
+class Started(PayloadMsg, frozen=True, tag=7):
     """The value of ``ctx.started()``."""
 
 
-class Yield(PayloadMsg, tag=8):
+class Yield(PayloadMsg, frozen=True, tag=8):
     """One streamed value."""
 
 
-class Return(PayloadMsg, tag=9):
+class Return(PayloadMsg, frozen=True, tag=9):
     """The final result."""
 
 
-class Stop(Message, tag=10):
+class Stop(Message, frozen=True, tag=10):
     """Graceful end of the sender's half of the stream."""
 
     cid: int
 
 
-class Error(Message, tag=11):
+class Error(Message, frozen=True, tag=11):
     """The sender's side ended with an error."""
 
     cid: int
     error: BoxedError
 
 
-class Cancel(Message, tag=12):
-    """Please cancel dialog ``cid``; with ``runtime`` set, the whole actor (``cid`` then only names the answer)."""
+class Cancel(Message, frozen=True, tag=12):
+    """Please cancel dialog ``cid``; with ``runtime`` set, the whole actor.
+
+    ``cid`` then only names the answer.
+    """
 
     cid: int
     canceller: tuple[str, str]
@@ -165,14 +168,14 @@ class Cancel(Message, tag=12):
     runtime: bool = False
 
 
-class CancelAck(Message, tag=13):
+class CancelAck(Message, frozen=True, tag=13):
     """The request was taken (``ok``), or refused."""
 
     cid: int
     ok: bool = True
 
 
-class Credit(Message, tag=14):
+class Credit(Message, frozen=True, tag=14):
     """The receiver of a stream grants this much more."""
 
     cid: int
@@ -180,7 +183,7 @@ class Credit(Message, tag=14):
     size: int
 
 
-class Open(Message, tag=15):
+class Open(Message, frozen=True, tag=15):
     """The receiver opened its half: its window (messages, bytes) and overflow policy."""
 
     cid: int
@@ -189,7 +192,7 @@ class Open(Message, tag=15):
     policy: str
 
 
-class Chunk(Message, tag=16):
+class Chunk(Message, frozen=True, tag=16):
     """A piece of an encoded message too large to go at once. A dialog has one such at a time."""
 
     cid: int
@@ -197,13 +200,13 @@ class Chunk(Message, tag=16):
     data: memoryview
 
 
-class Ping(Message, tag=17):
+class Ping(Message, frozen=True, tag=17):
     """Are you alive?"""
 
     serial: int
 
 
-class Pong(Message, tag=18):
+class Pong(Message, frozen=True, tag=18):
     """Answer to a Ping."""
 
     serial: int
