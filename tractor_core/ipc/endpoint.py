@@ -132,8 +132,7 @@ class Endpoint:
             self._refusals.note(connection.remote, error)
             return
         except trio.ClosedResourceError:
-            # The listener took the slot back: see ``Limits.max_connections``.
-            self._refusals.note(connection.remote, "closed here before it had proved itself")
+            # The listener took the slot back, and has said so: see ``Limits.max_connections``.
             return
         except Exception as error:
             # A transport that breaks its contract; one line as for any other, the traceback on request.
