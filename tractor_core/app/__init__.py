@@ -1,0 +1,1 @@
+"""Booting and wiring: what puts the other rooms together."""

@@ -1,0 +1,1 @@
+"""Supervision: the nursery of actors, the teardown ladder, lifelines."""

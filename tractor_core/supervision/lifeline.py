@@ -1,0 +1,194 @@
+"""Lifelines: pipes by which a process learns that another has ended, whatever ended it.
+
+A *lifeline* is a pipe whose write end only the parent holds. The kernel closes it when the parent
+dies, in whatever way, and a thread in the child that waits for the end of file begins the child's
+own end. A *subtree guard* is the reverse: a pipe whose write end a child and all its descendants hold,
+and whose end of file tells the parent that the last of them has gone.
+
+All ends are closed on exec. A user's ``os.fork()`` without exec copies them, though: such a process keeps
+this actor's children from noticing its death, and its ancestors from seeing the subtree gone, until it
+ends too. It should call ``Lifeline.close_all()`` first thing, or be started through exec.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final
+
+import trio
+
+#: Exit code of an actor whose parent died and that did not end by itself within its grace.
+ORPHANED_EXIT_CODE: Final = 128 + signal.SIGHUP
+
+#: Names of the descriptors that carry subtree guards: "subtree.0" and so on.
+GUARD_PREFIX: Final = "subtree."
+
+
+class LifelineHandle:
+    """The parent's end of one child's lifeline. Thread-safe."""
+
+    def __init__(self, registry: Lifeline, write_end: int) -> None:
+        self._registry = registry
+        self._write_end: int | None = write_end
+        self._pid: int | None = None
+
+    def attach(self, pid: int | None) -> None:
+        """Record the child's process id, once known, so that it can be woken if it is stopped."""
+        self._pid = pid
+
+    def close(self) -> None:
+        """Let go, once the child is reaped; one that still runs takes its parent for dead. Idempotent."""
+        self._registry._close(self)
+
+
+class Lifeline:
+    """An actor's lifelines to its children. Every method may be called from any thread."""
+
+    def __init__(self) -> None:
+        # Held for a few system calls at most, so that the watcher thread never waits for a blocked loop.
+        self._lock = threading.Lock()
+        self._handles: set[LifelineHandle] = set()
+        self._closed = False
+
+    def open(self) -> tuple[int, LifelineHandle]:
+        """A new lifeline: its read end and its handle.
+
+        The child inherits the read end; the caller closes its own copy after spawning.
+        ``RuntimeError`` after ``close_all()``; ``OSError`` without descriptors.
+        """
+        with self._lock:
+            if self._closed:
+                raise RuntimeError("this actor is ending; it starts no more children")
+            read_end, write_end = os.pipe()
+            handle = LifelineHandle(self, write_end)
+            self._handles.add(handle)
+        return read_end, handle
+
+    def close_all(self) -> None:
+        """Tell all children that their parent is gone, and wake those that are stopped to hear it."""
+        with self._lock:
+            self._closed = True
+            pids = [handle._pid for handle in self._handles if handle._pid is not None]
+            for handle in list(self._handles):
+                self._close_locked(handle)
+        for pid in pids:
+            try:
+                os.kill(pid, signal.SIGCONT)
+            except OSError:
+                pass  # ended meanwhile
+
+    def _close(self, handle: LifelineHandle) -> None:
+        with self._lock:
+            self._close_locked(handle)
+
+    def _close_locked(self, handle: LifelineHandle) -> None:
+        self._handles.discard(handle)
+        if handle._write_end is not None:
+            os.close(handle._write_end)
+            handle._write_end = None
+
+
+def watch_parent(
+    descriptor: int, *, registry: Lifeline, on_orphaned: Callable[[], None], grace: float = 1.0
+) -> threading.Thread:
+    """Start the thread that waits for the parent's death; ``descriptor``, a read end, is now its own.
+
+    When the parent dies, the thread first passes the news to this actor's own children, through
+    ``registry``, so that the graces of all levels run at the same time; then it calls ``on_orphaned``, which
+    must not block and would usually schedule the actor's cancellation in its loop; and ``grace`` seconds
+    later it ends the process with ``os._exit``, whatever else that is doing. It cannot end a process that
+    is stopped, or whose interpreter lock some C code never lets go.
+    """
+    thread = threading.Thread(
+        target=_watch,
+        args=(descriptor, registry, on_orphaned, grace),
+        name="tractor-lifeline",
+        daemon=True,
+    )
+    thread.start()
+    return thread
+
+
+def _watch(descriptor: int, registry: Lifeline, on_orphaned: Callable[[], None], grace: float) -> None:
+    # The parent never writes, so that whatever is read is either the end or noise.
+    while os.read(descriptor, 1):
+        pass
+    deadline = time.monotonic() + grace
+    try:
+        registry.close_all()
+        on_orphaned()
+    except Exception:
+        # The loop may be over already (trio.RunFinishedError), and nothing may keep this thread from
+        # its last line.
+        pass
+    time.sleep(max(0.0, deadline - time.monotonic()))
+    os._exit(ORPHANED_EXIT_CODE)
+
+
+class SubtreeGuard:
+    """Tells when one child and everything below it has gone. Belongs to the thread that runs trio.
+
+    Pass ``write_end`` to the child (see :func:`guard_descriptors`), call ``spawned()`` when it has been
+    started, reap it, await ``wait_gone()``, and ``close()`` in any case.
+    """
+
+    def __init__(self) -> None:
+        read_end, write_end = os.pipe()
+        self._read_end: int | None = read_end
+        self._write_end: int | None = write_end
+        os.set_blocking(read_end, False)
+
+    @property
+    def write_end(self) -> int:
+        """What the child inherits. ``RuntimeError`` once it was given away."""
+        if self._write_end is None:
+            raise RuntimeError("the child was already spawned")
+        return self._write_end
+
+    def spawned(self) -> None:
+        """Close this process's own copy of the write end: only the subtree holds it now."""
+        if self._write_end is not None:
+            os.close(self._write_end)
+            self._write_end = None
+
+    async def wait_gone(self, timeout: float) -> bool:
+        """Wait at most ``timeout`` seconds; whether the whole subtree has gone. One waiter at a time."""
+        self.spawned()
+        if self._read_end is None:
+            raise trio.ClosedResourceError("this guard was closed")
+        with trio.move_on_after(timeout):
+            while not self._at_end(self._read_end):
+                await trio.lowlevel.wait_readable(self._read_end)
+            return True
+        return False
+
+    def close(self) -> None:
+        """Release both ends. Idempotent."""
+        self.spawned()
+        if self._read_end is not None:
+            trio.lowlevel.notify_closing(self._read_end)
+            os.close(self._read_end)
+            self._read_end = None
+
+    @staticmethod
+    def _at_end(read_end: int) -> bool:
+        try:
+            while os.read(read_end, 4096):
+                pass  # nobody writes on purpose
+        except BlockingIOError:
+            return False
+        return True
+
+
+def inherited_guards(descriptors: Mapping[str, int]) -> tuple[int, ...]:
+    """The write ends of its ancestors' guards among what a child inherited, to be passed on to its own."""
+    return tuple(number for name, number in descriptors.items() if name.startswith(GUARD_PREFIX))
+
+
+def guard_descriptors(inherited: Iterable[int], own: SubtreeGuard) -> dict[str, int]:
+    """What a new child must inherit, by name: its ancestors' guards and the one its parent made for it."""
+    return {f"{GUARD_PREFIX}{index}": number for index, number in enumerate((*inherited, own.write_end))}
