@@ -65,11 +65,6 @@ LATE_IMPORTS = {
     "asyncio": "slow to import, and only actors that are guests on it need it",
     "importlib.metadata": "slow to import, and a child reads no metadata: it gets the resolved table",
     "multiprocessing": "slow to import, and only the processes that it started need it",
-    "runpy": "only a child that must find its parent's script again needs it",
-    "setproctitle": "optional: processes have titles where it is installed",
-    "ssl": "slow to import, and only TLS needs it",
-    "traceback": "only where an error is boxed",
-    "secrets": "pulls in the random and base64 modules",
 }
 
 LONGEST_MODULE = 600
