@@ -1,0 +1,6 @@
+"""Finding, checking and calling plugins. Imports only the seams, the errors and pluggy."""
+
+from .entrypoints import Provider
+from .manager import PluginManager, ProviderStatus
+
+__all__ = ["PluginManager", "Provider", "ProviderStatus"]

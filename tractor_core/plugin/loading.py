@@ -1,0 +1,124 @@
+"""Importing one plugin, with whatever its import does contained, and checking what came out."""
+
+from __future__ import annotations
+
+import importlib
+import time
+from dataclasses import dataclass
+from types import ModuleType
+
+from ..errors import PluginError
+from .entrypoints import HOOKS, SPAWNER, TRANSPORT, Provider, normalize
+
+AVAILABLE = "available"
+MISSING_EXTRA = "missing extra"
+BROKEN = "broken"
+
+#: This project's own distribution, whose optional dependencies are extras.
+OWN_DISTRIBUTION = "tractor-core"
+
+#: The extra of our own distribution that a name needs.
+EXTRAS = {
+    "zmq": "zmq",
+    "zmq+tcp": "zmq",
+    "zmq+ipc": "zmq",
+    "ws": "websocket",
+    "wss": "websocket",
+}
+
+_TRANSPORT_METHODS = (
+    "parse",
+    "default_bind",
+    "default_registry",
+    "exposure",
+    "distance",
+    "connect",
+    "listen",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What importing a provider gave: the object, or why there is none. Times in seconds."""
+
+    provider: Provider
+    status: str
+    seconds: float
+    plugin: object = None
+    message: str = ""
+    cause: BaseException | None = None
+
+    def unwrap(self) -> object:
+        """The object, or ``PluginError`` quoting the cause and the line that repairs it."""
+        if self.status != AVAILABLE:
+            # Made anew for each who asks: a stored exception collects every asker's traceback.
+            raise PluginError(self.message) from self.cause
+        return self.plugin
+
+
+def load(provider: Provider) -> Loaded:
+    """Import what the provider names and check it; never raises, except ``KeyboardInterrupt``."""
+    started = time.perf_counter()
+    try:
+        plugin = _import(provider.target)
+        check(provider.kind, provider.name, plugin)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as exc:  # a module may end its import with SystemExit
+        status, message = _explain(provider, exc)
+        return Loaded(provider, status, time.perf_counter() - started, message=message, cause=exc)
+    return Loaded(provider, AVAILABLE, time.perf_counter() - started, plugin)
+
+
+def check(kind: str, name: str | None, plugin: object) -> None:
+    """Hold an object against its seam; ``PluginError`` names what is missing.
+
+    ``name`` is the scheme it must declare, None where any will do.
+    """
+    if kind == HOOKS:
+        return
+    if isinstance(plugin, type):
+        raise PluginError(f"{plugin.__qualname__} is a class; name an instance of it")
+    if kind == TRANSPORT:
+        schemes = getattr(plugin, "schemes", None)
+        if not (isinstance(schemes, tuple) and schemes and all(isinstance(each, str) for each in schemes)):
+            raise PluginError(f"{plugin!r} is no Transport: 'schemes' is {schemes!r}, not a tuple of names")
+        _check_methods(plugin, "Transport", _TRANSPORT_METHODS)
+        if name is not None and name not in schemes:
+            raise PluginError(f"{plugin!r} does not declare scheme {name!r} (it has {', '.join(schemes)})")
+    elif kind == SPAWNER:
+        if not isinstance(getattr(plugin, "name", None), str):
+            raise PluginError(f"{plugin!r} is no SpawnBackend: it has no 'name'")
+        _check_methods(plugin, "SpawnBackend", ("spawn",))
+
+
+def _check_methods(plugin: object, seam: str, methods: tuple[str, ...]) -> None:
+    missing = [method for method in methods if not callable(getattr(plugin, method, None))]
+    if missing:
+        raise PluginError(f"{plugin!r} is no {seam}: it lacks {', '.join(missing)}")
+
+
+def _import(target: str) -> object:
+    module_name, _, attributes = target.partition(":")
+    found: object = importlib.import_module(module_name)
+    for attribute in attributes.split(".") if attributes else ():
+        if not hasattr(found, attribute):
+            where = found.__name__ if isinstance(found, ModuleType) else repr(found)
+            raise PluginError(f"{where} has no attribute {attribute!r}")
+        found = getattr(found, attribute)
+    return found
+
+
+def _explain(provider: Provider, exc: BaseException) -> tuple[str, str]:
+    """Status and message for a provider whose import or check raised ``exc``."""
+    subject = f"{provider.kind} {provider.name!r}, provided by {provider.source} as {provider.target!r}"
+    own = normalize(provider.distribution) == OWN_DISTRIBUTION
+    module = provider.target.partition(":")[0]
+    if isinstance(exc, ModuleNotFoundError) and exc.name and not f"{module}.".startswith(f"{exc.name}."):
+        extra = EXTRAS.get(provider.name) if own else None
+        wanted = f"'{OWN_DISTRIBUTION}[{extra}]'" if extra else provider.distribution
+        needs = f"needs module {exc.name!r}, which is not installed: pip install {wanted}"
+        return MISSING_EXTRA, f"{subject}, {needs}"
+    cause = str(exc) if isinstance(exc, PluginError) else f"{type(exc).__name__}: {exc}"
+    line = f"pip install --force-reinstall {provider.distribution}"
+    return BROKEN, f"{subject}, cannot be used: {cause} (to install it again: {line})"
