@@ -6,10 +6,12 @@ import errno
 import os
 import stat
 import tempfile
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
+from typing import Any
 
 import pytest
 
@@ -88,7 +90,12 @@ def test_many_that_start_at_once_agree(
         def refuse(*_: object) -> None:
             raise OSError(errno.EPERM, "no links here")
 
+        def rename_late(source: Path, target: Path, rename: Any = os.rename) -> None:
+            time.sleep(0.02)  # the others look meanwhile, if they may
+            rename(source, target)
+
         monkeypatch.setattr(os, "link", refuse)
+        monkeypatch.setattr(os, "rename", rename_late)
     together = Barrier(8)
 
     def load(_: int) -> bytes:

@@ -71,6 +71,19 @@ async def test_success_raises_the_limits_of_both_connections() -> None:
     assert not near.closed and not far.closed
 
 
+async def test_the_limit_is_raised_before_the_peer_can_know() -> None:
+    near, far = FakeConnection.pair()
+    original, limits_when_sending = far.send_nowait, []
+
+    def send_nowait(frames: Any) -> int:
+        limits_when_sending.append(far.max_frame)
+        return original(frames)
+
+    far.send_nowait = send_nowait  # type: ignore[method-assign]
+    await shake(near, far)
+    assert limits_when_sending == [LIMITS.max_handshake_frame, LIMITS.max_frame]
+
+
 async def test_kernel_credentials_are_those_of_this_process() -> None:
     facts = PeerFacts(pid=1, uid=os.geteuid(), same_host=True)
     near, far = FakeConnection.pair(facts, facts)

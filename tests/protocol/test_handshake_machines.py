@@ -410,11 +410,12 @@ def test_every_part_of_the_transcript_counts() -> None:
         {"protocol": "x"},
         {"dialler_nonce": nonce(b"x")},
         {"acceptor_nonce": nonce(b"x")},
+        {"dialler_hello": b"x"},
         {"dialler_hello": b"hello dh", "acceptor_hello": b"ello a"},
         {"acceptor_hello": b"x"},
     ):
         proofs.add(make_proof(KEY, "dialler", "key", replace(said, **change)))
-    assert len(proofs) == 9
+    assert len(proofs) == 10
 
 
 # -- any bytes whatever --------------------------------------------------------------------------
@@ -439,6 +440,33 @@ def damage(draw: st.DrawFn) -> Any:
         return frame + tail if kind == "append" else tail
 
     return change
+
+
+@pytest.mark.parametrize("at", range(4))
+def test_every_single_bit_of_every_frame_counts(at: int) -> None:
+    position = 0
+    while True:
+        near, far = dialler(), acceptor()
+
+        def wire(index: int, frame: bytes, position: int = position) -> bytes:
+            if index != at:
+                return frame
+            changed = bytearray(frame)
+            changed[position // 8] ^= 1 << position % 8
+            return bytes(changed)
+
+        try:
+            far.on_hello(wire(0, near.hello()))
+            proof = near.on_hello(wire(1, far.hello()))
+            answer, _ = far.on_auth(wire(2, proof))
+            near.on_answer(wire(3, answer))
+        except HandshakeError:
+            position += 1
+        except IndexError:
+            break  # past the end of the frame: every bit has been tried
+        else:
+            pytest.fail(f"bit {position} of frame {at} does not matter")
+    assert position > 8 * 32
 
 
 @given(at=st.integers(0, 3), change=damage(), method=METHODS)
