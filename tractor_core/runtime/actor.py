@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import trio
 
@@ -25,6 +25,8 @@ from .spawn_secrets import Secrets
 from .system import SystemTable
 
 log = get_logger("runtime")
+
+T = TypeVar("T")
 
 
 class Actor:
@@ -74,6 +76,8 @@ class Actor:
         self.main_scope = trio.CancelScope()
         #: Takes the messages that name no open dialog; set when the runtime starts.
         self.dispatch: Callable[[Channel, Any], None] = _not_running
+        #: What the rooms above keep per actor, by type: see :meth:`room`.
+        self._rooms: dict[type, Any] = {}
         self._explain: dict[str, Explain] = {}
         self._network: trio.Nursery | None = None
         self._service: trio.Nursery | None = None
@@ -114,6 +118,15 @@ class Actor:
 
     def __repr__(self) -> str:
         return f"<Actor {self.aid} pid={self.aid.pid or os.getpid()}>"
+
+    def furnish(self, thing: object) -> None:
+        """Keep an object of a room above (its supervisor, its registrar) for :meth:`room`."""
+        self._rooms[type(thing)] = thing
+
+    def room(self, kind: type[T]) -> T:
+        """The object of that type that booting left here; ``KeyError`` where there is none."""
+        thing: T = self._rooms[kind]
+        return thing
 
     # -- tasks ------------------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,7 +19,7 @@ from tractor_core.protocol.dialog import Dialog, IllegalHere, ProtocolViolation,
 
 from .call import post_cancel, too_slow
 from .parking import Slot
-from .payload import PayloadCodec
+from .payload import Payloads
 from .stream import MsgStream
 
 if TYPE_CHECKING:
@@ -41,8 +41,8 @@ class Context:
         channel: Channel,
         dialog: Dialog,
         *,
-        payloads: PayloadCodec,
-        results: PayloadCodec | None = None,
+        payloads: Payloads,
+        decode_result: Callable[[Any], Any] | None = None,
         overflow: Overflow = "raise",
         portal: Portal | None = None,
     ) -> None:
@@ -50,7 +50,9 @@ class Context:
         self.chan = channel
         self.dialog = dialog
         self.payloads = payloads
-        self.results = results or payloads
+        #: Decodes stream values; those of a generator have its annotated item type.
+        self.decode_value: Callable[[Any], Any] = payloads.decode
+        self._decode_result = decode_result or payloads.decode
         self.portal = portal
         #: What is cancelled when the other side ends this one: the opener's block, the callee's task.
         self.scope = trio.CancelScope()
@@ -220,9 +222,6 @@ class Context:
         except TransportClosed:
             pass
 
-    def encode_value(self, message: m.Message) -> bytes:
-        return self.chan.encode(message)
-
     def grant_credit(self) -> None:
         credit = self.dialog.credit_due()
         if credit is not None:
@@ -258,11 +257,10 @@ class Context:
             raise RuntimeError("started() is for the task that was opened, not for its opener")
         if self.dialog.state is not d.State.RUNNING:
             raise RuntimeError("started() was already called on this context")
-        if validate_pld_spec:
-            self.payloads.check(value)
         if strict_pld_parity:
             self._check_parity(value)
-        frame = self.chan.encode(m.Started(self.cid, value))
+        payload = self.payloads.check(value) if validate_pld_spec else self.payloads.prepare(value)
+        frame = self.chan.encode(m.Started(self.cid, payload))
         self.dialog.start_value(value)
         try:
             self.chan.post_frame(frame, self.cid)
@@ -271,7 +269,7 @@ class Context:
         await trio.lowlevel.checkpoint()
 
     def _check_parity(self, value: Any) -> None:
-        back = self.payloads.decode(self.chan.codec.to_raw(value))
+        back = self.payloads.round_trip(value)
         if back != value:
             raise MsgTypeError(
                 f"the value does not survive the round trip: {value!r} arrives as {back!r}",
@@ -388,4 +386,4 @@ class Context:
     def _result(self) -> Any:
         outcome = self.dialog.outcome
         assert isinstance(outcome, m.Return)
-        return self.results.decode(outcome.pld)
+        return self._decode_result(outcome.pld)

@@ -5,34 +5,23 @@ from __future__ import annotations
 import inspect
 import warnings
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
 from typing import Any, TypeVar, overload
+
+from msgspec import UNSET
+
+from tractor_core.msg.namespace import ContextMark
 
 from .context import Context
 
 F = TypeVar("F", bound=Callable[..., Coroutine[Any, Any, Any]])
 G = TypeVar("G", bound=Callable[..., Any])
 
-#: Where a decorated function carries its :class:`ContextSpec`.
-MARK = "__tractor_context__"
-
-
-@dataclass(frozen=True, slots=True)
-class ContextSpec:
-    """What the decorator was told."""
-
-    parameter: str
-    pld_spec: Any = None
-    enc_hook: Callable[[Any], Any] | None = None
-    dec_hook: Callable[[Any, Any], Any] | None = None
-
-
 @overload
 def context(fn: F, /) -> F: ...
 @overload
 def context(
     *,
-    pld_spec: Any = None,
+    pld_spec: Any = UNSET,
     enc_hook: Callable[[Any], Any] | None = None,
     dec_hook: Callable[[Any, Any], Any] | None = None,
 ) -> Callable[[F], F]: ...
@@ -40,7 +29,7 @@ def context(
     fn: Any = None,
     /,
     *,
-    pld_spec: Any = None,
+    pld_spec: Any = UNSET,
     enc_hook: Callable[[Any], Any] | None = None,
     dec_hook: Callable[[Any, Any], Any] | None = None,
 ) -> Any:
@@ -57,17 +46,10 @@ def context(
     def mark(function: Any) -> Any:
         if not inspect.iscoroutinefunction(function):
             raise TypeError(f"@context goes on an async function, not on {function!r}")
-        spec = ContextSpec(_context_parameter(function), pld_spec, enc_hook, dec_hook)
-        setattr(function, MARK, spec)
+        function.__tractor_context__ = ContextMark(_context_parameter(function), pld_spec, enc_hook, dec_hook)
         return function
 
     return mark if fn is None else mark(fn)
-
-
-def spec_of(function: Any) -> ContextSpec:
-    """The spec of a decorated function."""
-    spec: ContextSpec = getattr(function, MARK)
-    return spec
 
 
 def _context_parameter(function: Any) -> str:

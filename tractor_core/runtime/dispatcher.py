@@ -11,12 +11,12 @@ from tractor_core.log import get_logger
 from tractor_core.msg import types as m
 from tractor_core.msg.boxing import box
 from tractor_core.msg.exposure import Endpoint
+from tractor_core.msg.namespace import context_mark
 from tractor_core.protocol.dialog import Dialog, Side
 
 from .actor import Actor
 from .context import Context
-from .contextual import spec_of
-from .payload import PayloadCodec
+from .payload import payloads_for
 from .serving import ServedCall, serve_call, serve_context, serve_generator
 from .system import PREFIX
 
@@ -79,7 +79,7 @@ class Dispatcher:
 
     def _authorize(self, channel: Channel, target: str, clients: bool) -> None:
         plugins = self._actor.plugins
-        verdict = plugins.authorize(channel.peer, target) if plugins.authorizing else None
+        verdict = plugins.authorize(channel.peer, target) if plugins.has_authorize else None
         allowed = verdict if verdict is not None else (channel.peer.role == "tree" or clients)
         if not allowed:
             raise ModuleNotExposed(f"{target} is not open to {channel.peer.role} {channel.aid.name!r}")
@@ -88,25 +88,27 @@ class Dispatcher:
         actor = self._actor
         if endpoint.functype != message.functype:
             raise TypeError(f"{message.target} is of kind {endpoint.functype}, not {message.functype}")
-        codec = channel.codec
-        args, kwargs = endpoint.bind(message.args, message.kwargs, codec.name)
+        name = channel.codec.name
+        signature = endpoint.signature
+        args, kwargs = signature.bind(message.args, message.kwargs, name)
+        check = partial(signature.check_result, codec=name)
         dialog = Dialog(Side.CALLEE, message.cid, endpoint.functype)
-        check = endpoint.result_checker
         if endpoint.functype == "asyncfunc":
             served = ServedCall(channel, dialog)
             channel.dialogs[dialog.cid] = served
             run = partial(serve_call, actor, served, endpoint.fn, args, kwargs, check)
         elif endpoint.functype == "context":
-            spec = spec_of(endpoint.fn)
-            payloads = PayloadCodec(codec, spec.pld_spec, spec.dec_hook)
+            mark = context_mark(endpoint.fn)
+            assert mark is not None
+            payloads = payloads_for(channel, mark)
             context = Context(actor, channel, dialog, payloads=payloads)
             channel.dialogs[dialog.cid] = context
-            kwargs[spec.parameter] = context
-            checker = payloads.check if spec.pld_spec is not None else check
+            kwargs[mark.parameter] = context
+            checker = payloads.check if payloads.typed else check
             run = partial(serve_context, actor, context, endpoint.fn, args, kwargs, checker)
             channel.post(m.StartAck(dialog.cid, endpoint.functype), lazy=True)
         else:
-            context = Context(actor, channel, dialog, payloads=PayloadCodec(codec), overflow="block")
+            context = Context(actor, channel, dialog, payloads=payloads_for(channel), overflow="block")
             channel.dialogs[dialog.cid] = context
             run = partial(serve_generator, actor, context, endpoint.fn, args, kwargs)
             channel.post(m.StartAck(dialog.cid, endpoint.functype), lazy=True)
@@ -118,15 +120,14 @@ class Dispatcher:
         self._authorize(channel, message.target, endpoint.clients)
         if endpoint.functype != message.functype:
             raise TypeError(f"{message.target} is of kind {endpoint.functype}, not {message.functype}")
-        codec = channel.codec
-        kwargs = codec.decode_payload(message.kwargs)
+        kwargs = channel.codec.decode_payload(message.kwargs)
         dialog = Dialog(Side.CALLEE, message.cid, endpoint.functype)
         if endpoint.functype == "asyncfunc":
             served = ServedCall(channel, dialog)
             channel.dialogs[dialog.cid] = served
             run = partial(serve_call, actor, served, endpoint.function, (channel,), kwargs, None)
         else:
-            context = Context(actor, channel, dialog, payloads=PayloadCodec(codec), overflow="block")
+            context = Context(actor, channel, dialog, payloads=payloads_for(channel), overflow="block")
             channel.dialogs[dialog.cid] = context
             run = partial(serve_context, actor, context, endpoint.function, (channel, context), kwargs, None)
         actor.service.start_soon(run, name=message.target)

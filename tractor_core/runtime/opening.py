@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -12,11 +13,13 @@ from tractor_core.errors import TransportClosed
 from tractor_core.ipc.channel import Channel
 from tractor_core.log import get_logger
 from tractor_core.msg import types as m
+from tractor_core.msg.namespace import ContextMark
+from tractor_core.msg.signature import Signature
 from tractor_core.protocol.dialog import Dialog, Side
 
 from .call import cancel_and_settle, log_unseen
 from .context import Context, Overflow
-from .payload import PayloadCodec
+from .payload import payloads_for
 
 if TYPE_CHECKING:
     from .actor import Actor
@@ -30,19 +33,24 @@ def make_context(
     channel: Channel,
     functype: str,
     *,
-    payload_spec: Any = None,
-    dec_hook: Any = None,
-    result_spec: Any = None,
+    mark: ContextMark | None = None,
+    signature: Signature | None = None,
     overflow: Overflow = "raise",
     portal: Portal | None = None,
 ) -> Context:
     """The opener's context, not yet started."""
     dialog = Dialog(Side.OPENER, channel.new_cid(), functype)
-    payloads = PayloadCodec(channel.codec, payload_spec, dec_hook)
-    results = payloads if result_spec is None else PayloadCodec(channel.codec, result_spec)
-    return Context(
-        actor, channel, dialog, payloads=payloads, results=results, overflow=overflow, portal=portal
+    payloads = payloads_for(channel, mark)
+    decode_result = None
+    if signature is not None and not payloads.typed:
+        # For a generator this is the type of its items, for a context that of its result.
+        decode_result = partial(signature.decode_result, codec=channel.codec.name)
+    context = Context(
+        actor, channel, dialog, payloads=payloads, decode_result=decode_result, overflow=overflow, portal=portal
     )
+    if functype == "asyncgen" and decode_result is not None:
+        context.decode_value = decode_result
+    return context
 
 
 @asynccontextmanager

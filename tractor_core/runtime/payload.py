@@ -1,50 +1,63 @@
-"""How one dialog's payloads are decoded, and checked before they are sent."""
+"""How one dialog's payloads are decoded, prepared and checked."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import msgspec
 
-from tractor_core.errors import MsgTypeError
-from tractor_core.msg.codec import MsgCodec
+from tractor_core.ipc.channel import Channel
+from tractor_core.msg.codec import MsgCodec, current_codec, mk_codec, wire_codec
+from tractor_core.msg.namespace import ContextMark
+from tractor_core.msg.payload import CodecName
 
 
-class PayloadCodec:
-    """Decodes payloads of one type for one peer; ``spec`` of None takes anything."""
+class Payloads:
+    """The payload side of a codec. ``typed`` says whether a contract restricts what may be sent."""
 
-    __slots__ = ("_codec", "_decode", "spec")
+    __slots__ = ("_codec", "decode", "typed")
 
-    def __init__(self, codec: MsgCodec, spec: Any = None, dec_hook: Callable[..., Any] | None = None) -> None:
+    def __init__(self, codec: MsgCodec, *, typed: bool = False) -> None:
         self._codec = codec
-        self.spec = spec
-        self._decode = codec.payload_decoder(Any if spec is None else spec, dec_hook)
+        self.decode = codec.dec.decode
+        self.typed = typed
 
-    def decode(self, payload: msgspec.Raw) -> Any:
-        """The value; ``MsgTypeError`` where it is not what the contract says."""
-        try:
-            return self._decode(payload)
-        except msgspec.ValidationError as error:
-            raise self._mismatch(str(error), payload) from None
+    def prepare(self, value: Any) -> Any:
+        """What to put in a message: the value itself, or its encoding where a hook must see it."""
+        return value if self._codec.plain else self._codec.encode_payload(value)
 
-    def check(self, value: Any) -> None:
-        """``MsgTypeError`` where the peer would refuse this value: found by a round trip."""
-        if self.spec is None:
-            return
-        payload = msgspec.Raw(self._codec.encode_payload(value))
-        try:
-            self._decode(payload)
-        except msgspec.ValidationError as error:
-            raise self._mismatch(str(error), payload, value) from None
+    def check(self, value: Any) -> Any:
+        """Prepare a value after a round trip; ``MsgTypeError`` where the peer would refuse it."""
+        if not self.typed:
+            return self.prepare(value)
+        payload = self._codec.encode_payload(value)
+        self.decode(payload)
+        return payload
 
-    def _mismatch(self, text: str, payload: msgspec.Raw, value: Any = None) -> MsgTypeError:
-        message, _, place = text.partition(" - at `")
-        path = place.rstrip("`") or "$"
-        bad = value if value is not None else self._codec.payload_decoder(Any, None)(payload)
-        return MsgTypeError(
-            f"{message} (at {path}, by the contract {self.spec!r})",
-            bad_msg=repr(bad)[:200],
-            expected_msg_type=self.spec,
-            path=path,
-        )
+    def round_trip(self, value: Any) -> Any:
+        """The value as it arrives at the peer."""
+        return self.decode(self._codec.encode_payload(value))
+
+
+def payloads_for(channel: Channel, mark: ContextMark | None = None) -> Payloads:
+    """The payloads of a new dialog: by its contract, else by the codec in force in this task."""
+    name = channel.codec.name
+    if mark is not None and (mark.pld_spec is not msgspec.UNSET or mark.enc_hook or mark.dec_hook):
+        return _by_contract(mark, name)
+    codec = current_codec()
+    if codec is wire_codec("msgpack"):
+        return _plain(name)
+    return Payloads(codec.over(name), typed=codec.pld_spec is not Any)
+
+
+@lru_cache(maxsize=None)
+def _plain(name: CodecName) -> Payloads:
+    return Payloads(wire_codec(name))
+
+
+@lru_cache(maxsize=1024)
+def _by_contract(mark: ContextMark, name: CodecName) -> Payloads:
+    typed = mark.pld_spec is not msgspec.UNSET
+    spec = mark.pld_spec if typed else Any
+    return Payloads(mk_codec(spec, enc_hook=mark.enc_hook, dec_hook=mark.dec_hook, name=name), typed=typed)

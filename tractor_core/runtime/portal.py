@@ -13,15 +13,12 @@ from tractor_core.errors import ActorTooSlowError, NoResult, TransportClosed
 from tractor_core.ipc.channel import Channel
 from tractor_core.log import get_logger
 from tractor_core.msg import types as m
-from tractor_core.msg.namespace import functype_of, target_of
-from tractor_core.msg.signature import result_spec_of
+from tractor_core.msg.namespace import context_mark, functype_of, target_of
 
 from .call import call
 from .context import Context, Overflow
-from .contextual import spec_of
 from .opening import make_context, opened
 from .parking import Slot
-from .payload import PayloadCodec
 from .stream import MsgStream
 
 if TYPE_CHECKING:
@@ -77,10 +74,7 @@ class Portal:
         if functype != "asyncfunc":
             raise TypeError(f"{target} is {_ARTICLES[functype]}: use {_OPENERS[functype]} for it")
         outcome = await call(self._actor, self.chan, target, functype, args, kwargs)
-        spec = result_spec_of(fn)
-        if spec is None:
-            return self.chan.codec.decode_payload(outcome.pld)
-        return PayloadCodec(self.chan.codec, spec).decode(outcome.pld)
+        return self._actor.exposed.signatures.get(fn).decode_result(outcome.pld, self.chan.codec.name)
 
     async def run_from_ns(self, namespace: str, name: str, /, **kwargs: Any) -> Any:
         """Run ``namespace:name``; namespace ``"self"`` is the peer's runtime, restricted to a fixed list."""
@@ -110,14 +104,12 @@ class Portal:
         functype = functype_of(fn)
         if functype != "context":
             raise TypeError(f"{target} is {_ARTICLES[functype]}: use {_OPENERS[functype]} for it")
-        spec = spec_of(fn)
         context = make_context(
             self._actor,
             self.chan,
             functype,
-            payload_spec=spec.pld_spec,
-            dec_hook=spec.dec_hook,
-            result_spec=result_spec_of(fn) if spec.pld_spec is None else None,
+            mark=context_mark(fn),
+            signature=self._actor.exposed.signatures.get(fn),
             overflow="buffer" if allow_overruns else "raise",
             portal=self,
         )
@@ -143,8 +135,9 @@ class Portal:
         if functype != "asyncgen":
             raise TypeError(f"{target} is {_ARTICLES[functype]}: use {_OPENERS[functype]} for it")
         policy: Overflow = "block"
+        signature = self._actor.exposed.signatures.get(fn)
         context = make_context(
-            self._actor, self.chan, functype, payload_spec=result_spec_of(fn), overflow=policy, portal=self
+            self._actor, self.chan, functype, signature=signature, overflow=policy, portal=self
         )
         async with opened(context, target, (), kwargs):
             async with context.open_stream(overflow=policy) as stream:

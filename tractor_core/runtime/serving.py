@@ -24,6 +24,9 @@ log = get_logger("runtime")
 
 Body = Callable[[], Awaitable[Any]]
 
+#: Checks a result before it is sent; returns what to put in the message.
+Check = Callable[[Any], Any]
+
 
 class Served(Protocol):
     """What both kinds of served dialog have."""
@@ -63,7 +66,7 @@ class ServedCall:
 
 
 async def serve_call(
-    actor: Actor, served: ServedCall, fn: Any, args: Any, kwargs: Any, check: Callable[[Any], None] | None
+    actor: Actor, served: ServedCall, fn: Any, args: Any, kwargs: Any, check: Check | None
 ) -> None:
     """Run a plain async function for a peer."""
 
@@ -74,7 +77,7 @@ async def serve_call(
 
 
 async def serve_context(
-    actor: Actor, context: Context, fn: Any, args: Any, kwargs: Any, check: Callable[[Any], None] | None
+    actor: Actor, context: Context, fn: Any, args: Any, kwargs: Any, check: Check | None
 ) -> None:
     """Run a ``@context`` function for a peer."""
     set_current_context(context)
@@ -110,7 +113,7 @@ async def serve_generator(actor: Actor, context: Context, fn: Any, args: Any, kw
     await _run(actor, context, body, None)
 
 
-async def _run(actor: Actor, served: Served, body: Body, check: Callable[[Any], None] | None) -> None:
+async def _run(actor: Actor, served: Served, body: Body, check: Check | None) -> None:
     """Run ``body`` under the dialog's scope and send exactly one outcome."""
     dialog, channel = served.dialog, served.chan
     dialog.run()
@@ -125,11 +128,11 @@ async def _run(actor: Actor, served: Served, body: Body, check: Callable[[Any], 
         error = raised
     finally:
         channel.dialogs.pop(dialog.cid, None)
-    if finished and _send_result(actor, served, result, check):
+    if finished:
+        _send_result(actor, served, result, check)
         return
     own, passing = _split_cancelled(error)
-    if not finished:
-        _send_error(actor, served, own)
+    _send_error(actor, served, own)
     if passing is not None:
         raise passing
     if own is not None and not isinstance(own, Exception | SystemExit):
@@ -137,28 +140,25 @@ async def _run(actor: Actor, served: Served, body: Body, check: Callable[[Any], 
         raise own
 
 
-def _send_result(
-    actor: Actor, served: Served, result: Any, check: Callable[[Any], None] | None
-) -> bool:
-    """Send ``Return``; where the value cannot be sent, the ``Error`` that says so. Always True."""
+def _send_result(actor: Actor, served: Served, result: Any, check: Check | None) -> None:
+    """Send ``Return``; where the value cannot be sent, the ``Error`` that says so."""
     dialog, channel = served.dialog, served.chan
     if dialog.done:
-        return True
+        return
     try:
         if dialog.functype != "asyncfunc" and dialog.state.value == "running":
             raise RuntimeError("the context function returned without calling started()")
         if check is not None:
-            check(result)
+            result = check(result)
         frame = channel.encode(m.Return(dialog.cid, result))
     except Exception as error:
         _send_error(actor, served, error)
-        return True
+        return
     dialog.returned(result)
     try:
         channel.post_frame(frame, dialog.cid)
     except TransportClosed:
         pass
-    return True
 
 
 def _send_error(actor: Actor, served: Served, error: BaseException | None) -> None:

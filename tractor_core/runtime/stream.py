@@ -8,6 +8,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import trio
+from msgspec import Raw
 
 from tractor_core.errors import MsgTypeError, StreamOverrun
 from tractor_core.ipc.channel import Channel
@@ -43,7 +44,7 @@ class MsgStream(trio.abc.Channel[Any], Generic[SendT, RecvT]):
         self._slice_ends = 0.0
         self._broadcaster: BroadcastReceiver[Any] | None = None
         # A frame's size is its payload's plus this; the receiver counts payloads only.
-        self._overhead = len(self._channel.encode(_yield(self._dialog.cid, 0))) - 1
+        self._overhead = len(self._channel.encode(m.Yield(self._dialog.cid, Raw(b"0")))) - 1
 
     @property
     def ctx(self) -> Context:
@@ -72,7 +73,7 @@ class MsgStream(trio.abc.Channel[Any], Generic[SendT, RecvT]):
         await trio.lowlevel.checkpoint_if_cancelled()
         self._check_sendable()
         dialog = self._dialog
-        frame = self._context.encode_value(_yield(dialog.cid, value))
+        frame = self._channel.encode(m.Yield(dialog.cid, self._context.payloads.prepare(value)))
         size = len(frame) - self._overhead
         if not dialog.take_credit(size):
             await self._wait_credit(size)
@@ -178,7 +179,7 @@ class MsgStream(trio.abc.Channel[Any], Generic[SendT, RecvT]):
             raise trio.WouldBlock from None
         context.grant_credit()
         try:
-            return context.payloads.decode(payload)
+            return context.decode_value(payload)
         except MsgTypeError as error:
             context.relay_failure(error)
             raise
@@ -208,7 +209,3 @@ class MsgStream(trio.abc.Channel[Any], Generic[SendT, RecvT]):
         if not self._closed:
             self._closed = True
             self._context.stream_closed()
-
-
-def _yield(cid: int, value: Any) -> m.Yield:
-    return m.Yield(cid, value)

@@ -1,0 +1,164 @@
+"""Child: what a supervisor knows of one actor that it owns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import trio
+
+from tractor_core.errors import ActorDied, ContextCancelled, TransportClosed
+from tractor_core.ipc.channel import Channel
+from tractor_core.log import get_logger
+from tractor_core.msg import types as m
+from tractor_core.runtime.actor import Actor
+from tractor_core.runtime.call import Call, result_of
+from tractor_core.runtime.portal import Portal, request_end
+from tractor_core.seams import ActorProcess, ExitStatus
+
+from .lifeline import LifelineHandle, SubtreeGuard
+
+log = get_logger("supervision")
+
+#: How long a broken channel waits for the exit status that explains it (seconds).
+EXPLAIN_TIMEOUT = 0.05
+
+
+class MainTask:
+    """The one task of a run-once actor."""
+
+    def __init__(self, actor: Actor, call: Call, decode: Any) -> None:
+        self._actor = actor
+        self._call = call
+        self._decode = decode
+        self._result: Any = None
+        self._error: BaseException | None = None
+        self._finished = trio.Event()
+        #: Somebody got the error from ``wait_for_result()``: it is theirs.
+        self.delivered = False
+
+    async def run(self) -> None:
+        """Wait for its end. Cancelling this leaves the remote task to the teardown of its actor."""
+        await self._call.wait()
+        self.settle()
+
+    def settle(self) -> None:
+        """Take what has arrived by now; idempotent."""
+        if self._finished.is_set() or not self._call.dialog.done:
+            return
+        try:
+            self._result = self._decode(result_of(self._call.dialog).pld)
+        except Exception as error:
+            self._error = error
+        self._finished.set()
+
+    @property
+    def error(self) -> BaseException | None:
+        """What it failed with; being cancelled by this actor is no failure."""
+        error = self._error
+        if isinstance(error, ContextCancelled) and error.canceller == self._actor.uid:
+            return None
+        return error
+
+    async def wait_for_result(self) -> Any:
+        self.delivered = True
+        await self._finished.wait()
+        if self._error is not None:
+            raise self._error
+        return self._result
+
+
+class Child:
+    """One actor owned by a nursery: its process, channel and what is to be released with it."""
+
+    def __init__(self, actor: Actor, name: str, uuid: str) -> None:
+        self.actor = actor
+        self.name = name
+        self.uuid = uuid
+        self.process: ActorProcess | None = None
+        self.channel: Channel | None = None
+        self.portal: Portal | None = None
+        self.main: MainTask | None = None
+        self.lifeline: LifelineHandle | None = None
+        self.guard: SubtreeGuard | None = None
+        #: Cancelled to begin its end.
+        self.scope = trio.CancelScope()
+        self.hard_kill = False
+        #: This actor, or an authorised peer by way of it, asked for its end.
+        self.end_asked = False
+        self.gone = trio.Event()
+        self._death: ActorDied | None = None
+
+    @property
+    def uid(self) -> tuple[str, str]:
+        return (self.name, self.uuid)
+
+    def ask_end(self, *, hard_kill: bool = False) -> None:
+        """Begin its end; the task that supervises it does the rest."""
+        self.end_asked = True
+        self.hard_kill = self.hard_kill or hard_kill
+        self.scope.cancel()
+
+    def connected(self, channel: Channel) -> Portal:
+        """Its channel is there."""
+        self.channel = channel
+        self.portal = Portal(self.actor, channel)
+        self.portal.on_cancel_asked = self.ask_end
+        return self.portal
+
+    async def request_end(self, time_left: float) -> bool:
+        """Ask its runtime to end within ``time_left`` seconds; whether it acknowledged."""
+        if self.channel is None or self.channel.closed:
+            return False
+        return await request_end(self.actor, self.channel, float("inf"), time_left=time_left)
+
+    async def explain(self, channel: Channel, error: TransportClosed) -> TransportClosed:
+        """Why its channel ended: usually because its process did."""
+        if self.process is None or self.end_asked:
+            return error
+        with trio.move_on_after(EXPLAIN_TIMEOUT):
+            return self.death(await self.process.wait())
+        return error
+
+    def death(self, status: ExitStatus) -> ActorDied:
+        """The error for its unasked end; one object, so that it is raised as one error."""
+        if self._death is None:
+            pid = f" (pid {self.process.pid})" if self.process is not None and self.process.pid else ""
+            self._death = ActorDied(
+                f"actor {self.name!r}{pid} ended unasked: {status}", uid=self.uid, exit_status=status
+            )
+        return self._death
+
+    def release(self) -> None:
+        """Let go of everything that outlives its process; idempotent."""
+        self.actor.secrets.forget(self.uuid)
+        if self.channel is not None:
+            self.channel.abort()
+        if self.lifeline is not None:
+            self.lifeline.close()
+        if self.guard is not None:
+            self.guard.close()
+        self.actor.explain_closing(self.uuid, None)
+        self.gone.set()
+
+
+class BootSink:
+    """Takes what a child says while it boots: ``Ready``, or the ``Error`` that kept it from it."""
+
+    def __init__(self) -> None:
+        self.answer: m.Ready | m.Error | TransportClosed | None = None
+        self._arrived = trio.Event()
+
+    def deliver(self, message: Any) -> None:
+        if isinstance(message, m.Ready | m.Error) and self.answer is None:
+            self.answer = message
+            self._arrived.set()
+
+    def cut(self, error: TransportClosed) -> None:
+        if self.answer is None:
+            self.answer = error
+            self._arrived.set()
+
+    async def wait(self) -> m.Ready | m.Error | TransportClosed:
+        await self._arrived.wait()
+        assert self.answer is not None
+        return self.answer

@@ -1,0 +1,45 @@
+"""What a nursery raises: a single error bare, a group only for several independent ones."""
+
+from __future__ import annotations
+
+import trio
+
+
+def merged(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The group without nesting's leftovers.
+
+    One child's death is raised by everyone who was talking to it, as one object: it counts once. Cancellations
+    beside real errors are dropped, they are how the nursery stopped the rest.
+    """
+    _, errors = group.split(trio.Cancelled)
+    if errors is None:
+        return _single(group) or group
+    seen: set[int] = set()
+    kept = _unique(errors, seen)
+    assert kept is not None
+    return kept
+
+
+def _unique(error: BaseException, seen: set[int]) -> BaseException | None:
+    """``error`` with leaves that were seen before left out; None where nothing is left."""
+    if not isinstance(error, BaseExceptionGroup):
+        if id(error) in seen:
+            return None
+        seen.add(id(error))
+        return error
+    kept = [left for member in error.exceptions if (left := _unique(member, seen)) is not None]
+    if not kept:
+        return None
+    if len(kept) == 1:
+        return kept[0]
+    return error if len(kept) == len(error.exceptions) else error.derive(kept)
+
+
+def _single(group: BaseExceptionGroup[BaseException]) -> BaseException | None:
+    """The one leaf of a group, however deep."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        if len(error.exceptions) != 1:
+            return None
+        error = error.exceptions[0]
+    return error

@@ -1,0 +1,327 @@
+"""ActorNursery: a block that owns actors, and ends no earlier than they have."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from types import FunctionType
+from typing import Any
+
+import trio
+
+from tractor_core.log import get_logger
+from tractor_core.msg import types as m
+from tractor_core.msg.namespace import functype_of, public_module, target_of
+from tractor_core.runtime.actor import Actor
+from tractor_core.runtime.call import Call
+from tractor_core.runtime.portal import Portal
+from tractor_core.seams import AddressLike, parse_address
+
+from .child import Child, MainTask
+from .ladder import teardown
+from .merging import merged
+from .policy import TeardownPolicy
+from .supervisor import ChildOptions, Supervisor, new_uuid
+
+log = get_logger("supervision")
+
+#: How long a subtree may outlive the child at its top (seconds): its lifelines' grace, and some.
+SUBTREE_TIMEOUT = 3.0
+
+
+class ActorNursery:
+    """Starts actors and owns them. Made by ``open_nursery()``.
+
+    Supervision is one-cancels-all: an error in the block, from a run-once actor or by the death of a child cancels all
+    the others and is raised when they are gone.
+    """
+
+    def __init__(self, actor: Actor, nursery: trio.Nursery, policy: TeardownPolicy) -> None:
+        self._actor = actor
+        self._nursery = nursery
+        self._policy = policy
+        self._children: dict[str, Child] = {}
+        self._cancel_called = False
+        self._closed = False
+
+    # -- starting ---------------------------------------------------------------------------------
+
+    async def start_actor(
+        self,
+        name: str,
+        *,
+        enable_modules: Iterable[str | Callable[..., Any]] | None = None,
+        bind_addrs: Sequence[AddressLike] | None = None,
+        enable_transports: Sequence[str] | None = None,
+        loglevel: str | None = None,
+        debug_mode: bool | None = None,
+        infect_asyncio: bool = False,
+        inherit_parent_main: bool = True,
+        start_method: str | None = None,
+        spawn_options: Mapping[str, Any] | None = None,
+        proc_kwargs: Mapping[str, Any] | None = None,
+        rpc_module_paths: Iterable[str | Callable[..., Any]] | None = None,
+        tpt_bind_addrs: Sequence[AddressLike] | None = None,
+    ) -> Portal:
+        """Start a daemon actor and return its portal once it is *ready*: connected, its modules imported, its
+        listeners bound, and registered under ``name``.
+
+        ``enable_modules`` lists what it exposes: module names, and single async functions. ``proc_kwargs`` may have ``env`` and
+        ``cwd``; ``spawn_options`` are the backend's own. Raises the child's error when a module cannot be imported, ``ActorDied`` when its
+        process ends while booting, ``PluginError`` for an unknown ``start_method``.
+        """
+        options = _options(
+            enable_modules=_renamed("rpc_module_paths", rpc_module_paths, "enable_modules", enable_modules),
+            bind_addrs=_renamed("tpt_bind_addrs", tpt_bind_addrs, "bind_addrs", bind_addrs),
+            enable_transports=enable_transports,
+            loglevel=loglevel,
+            debug_mode=debug_mode,
+            infect_asyncio=infect_asyncio,
+            inherit_parent_main=inherit_parent_main,
+            start_method=start_method,
+            spawn_options=spawn_options,
+            proc_kwargs=proc_kwargs,
+        )
+        return await self._start(name, options, None)
+
+    async def run_in_actor(
+        self,
+        fn: Callable[..., Coroutine[Any, Any, Any]],
+        /,
+        *,
+        name: str | None = None,
+        enable_modules: Iterable[str | Callable[..., Any]] | None = None,
+        bind_addrs: Sequence[AddressLike] | None = None,
+        enable_transports: Sequence[str] | None = None,
+        loglevel: str | None = None,
+        debug_mode: bool | None = None,
+        infect_asyncio: bool = False,
+        inherit_parent_main: bool = True,
+        start_method: str | None = None,
+        spawn_options: Mapping[str, Any] | None = None,
+        proc_kwargs: Mapping[str, Any] | None = None,
+        **fn_kwargs: Any,
+    ) -> Portal:
+        """Start an actor that runs one function and is reaped after it; ``portal.wait_for_result()`` has its result.
+
+        ``name`` defaults to the function's; its module is exposed automatically. The other options are those of
+        :meth:`start_actor`; all further keyword arguments go to the function.
+        """
+        if functype_of(fn) != "asyncfunc":
+            raise TypeError(f"{target_of(fn)} is not a plain async function, which run_in_actor() needs")
+        options = _options(
+            enable_modules=[*(enable_modules or ()), fn, public_module(fn.__module__)],
+            bind_addrs=bind_addrs,
+            enable_transports=enable_transports,
+            loglevel=loglevel,
+            debug_mode=debug_mode,
+            infect_asyncio=infect_asyncio,
+            inherit_parent_main=inherit_parent_main,
+            start_method=start_method,
+            spawn_options=spawn_options,
+            proc_kwargs=proc_kwargs,
+        )
+        return await self._start(name or fn.__name__, options, (fn, fn_kwargs))
+
+    async def _start(self, name: str, options: ChildOptions, main: Any) -> Portal:
+        if not isinstance(name, str) or not name:
+            raise TypeError(f"an actor's name is a non-empty string, not {name!r}")
+        if self._closed or self._cancel_called:
+            raise RuntimeError("this nursery was cancelled or left: it starts no more actors")
+        child = Child(self._actor, name, new_uuid())
+        self._children[child.uuid] = child
+        portal: Portal = await self._nursery.start(self._supervise, child, options, main, name=f"actor {name}")
+        return portal
+
+    # -- supervising ------------------------------------------------------------------------------
+
+    async def _supervise(
+        self, child: Child, options: ChildOptions, main: Any, *, task_status: trio.TaskStatus[Portal]
+    ) -> None:
+        """Own one child from its start to its end; raises what its owner must know."""
+        error: BaseException | None = None
+        try:
+            with child.scope:
+                await self._actor.room(Supervisor).launch(child, options)
+                assert child.portal is not None
+                if main is not None:
+                    self._start_main(child, *main)
+                task_status.started(child.portal)
+                await self._watch(child)
+        except BaseException as raised:
+            error = raised
+        await self._end(child)
+        late = self._late_error(child)
+        if late is not None and late is not error:
+            if error is None or isinstance(error, trio.Cancelled):
+                error = late
+        if error is not None:
+            raise error
+        if child.portal is None:
+            raise RuntimeError(f"the nursery was cancelled while actor {child.name!r} was being started")
+
+    def _start_main(self, child: Child, fn: Any, kwargs: dict[str, Any]) -> None:
+        assert child.channel is not None and child.portal is not None
+        channel = child.channel
+        call = Call(channel, "asyncfunc")
+        signature = self._actor.exposed.signatures.get(fn)
+        child.main = MainTask(
+            self._actor, call, lambda payload: signature.decode_result(payload, channel.codec.name)
+        )
+        # The payload is encoded in the same pass as its envelope: see Message.
+        channel.post(m.Start(call.dialog.cid, target_of(fn), "asyncfunc", (), kwargs))  # type: ignore[arg-type]
+        channel.dialogs[call.dialog.cid] = call
+        child.portal.main_result = child.main.wait_for_result
+
+    async def _watch(self, child: Child) -> None:
+        """Wait until a run-once child has its result, or a daemon's process has ended; raise what is wrong with that."""
+        if child.main is not None:
+            await child.main.run()
+            if child.main.error is not None and not child.main.delivered:
+                raise child.main.error
+            return
+        assert child.process is not None
+        status = await child.process.wait()
+        if not status.ok and not child.end_asked:
+            raise child.death(status)
+
+    def _late_error(self, child: Child) -> BaseException | None:
+        """The failure of a run-once actor that came while it was already being ended."""
+        if child.main is None:
+            return None
+        child.main.settle()
+        error = child.main.error
+        return error if error is not None and not child.main.delivered and not child.end_asked else None
+
+    async def _end(self, child: Child) -> None:
+        """End the child and all below it, whatever state it is in; shielded and bounded."""
+        asked = child.end_asked
+        # Whatever breaks from here on is of this actor's making, unless the child was dead before.
+        if child.process is not None and child.process.poll() is None:
+            child.end_asked = True
+        try:
+            if child.process is not None:
+                status = await teardown(
+                    child.process,
+                    request=child.request_end,
+                    policy=self._policy,
+                    time_left=self._actor.time_left(),
+                    hard_kill=child.hard_kill,
+                )
+                log.runtime("actor %s ended: %s", child.name, status)
+                await self._wait_subtree(child)
+        finally:
+            if child.main is not None:
+                await self._drain_channel(child)
+            child.end_asked = asked
+            child.release()
+            self._children.pop(child.uuid, None)
+
+    async def _drain_channel(self, child: Child) -> None:
+        """Let a last result that is already in the socket be read."""
+        if child.channel is not None:
+            with trio.CancelScope(shield=True), trio.move_on_after(0.2):
+                await child.channel.wait_closed()
+
+    async def _wait_subtree(self, child: Child) -> None:
+        if child.guard is None:
+            return
+        with trio.CancelScope(shield=True):
+            if not await child.guard.wait_gone(SUBTREE_TIMEOUT):
+                log.warning("something that actor %s started still runs", child.name)
+
+    # -- cancelling -------------------------------------------------------------------------------
+
+    async def cancel(self, hard_kill: bool = False) -> None:
+        """End all children, gracefully or (``hard_kill``) by SIGKILL; returns when they are gone.
+
+        The block itself goes on; no more actors can be started.
+        """
+        self._cancel_called = True
+        children = list(self._children.values())
+        for child in children:
+            child.ask_end(hard_kill=hard_kill)
+        for child in children:
+            await child.gone.wait()
+
+    @property
+    def cancel_called(self) -> bool:
+        """Whether :meth:`cancel` was called."""
+        return self._cancel_called
+
+    @property
+    def cancelled_caught(self) -> bool:
+        """Whether :meth:`cancel` was called and all children are gone."""
+        return self._cancel_called and not self._children
+
+    @property
+    def cancelled(self) -> bool:
+        """Deprecated name of :attr:`cancel_called`."""
+        warnings.warn("ActorNursery.cancelled is now cancel_called", DeprecationWarning, stacklevel=2)
+        return self._cancel_called
+
+
+@asynccontextmanager
+async def nursery_in(actor: Actor, policy: TeardownPolicy | None = None) -> AsyncIterator[ActorNursery]:
+    """An actor nursery in a running actor."""
+    try:
+        async with trio.open_nursery() as tasks:
+            nursery = ActorNursery(actor, tasks, policy or TeardownPolicy())
+            try:
+                yield nursery
+            finally:
+                nursery._closed = True
+    except BaseExceptionGroup as group:
+        raise merged(group) from None
+
+
+def _options(
+    *,
+    enable_modules: Iterable[Any] | None,
+    bind_addrs: Sequence[AddressLike] | None,
+    enable_transports: Sequence[str] | None,
+    spawn_options: Mapping[str, Any] | None,
+    proc_kwargs: Mapping[str, Any] | None,
+    **rest: Any,
+) -> ChildOptions:
+    process = dict(proc_kwargs or {})
+    env, cwd = process.pop("env", None), process.pop("cwd", None)
+    addresses = [parse_address(address) for address in bind_addrs or ()]
+    transports = enable_transports
+    if transports is None and addresses:
+        transports = list(dict.fromkeys(address.scheme for address in addresses))
+    modules, functions = split_modules(enable_modules or ())
+    return ChildOptions(
+        enable_modules=modules,
+        enable_functions=functions,
+        bind_addrs=[address.url for address in addresses],
+        transports=transports,
+        spawn_options={**process, **(spawn_options or {})},
+        env=env,
+        cwd=None if cwd is None else str(cwd),
+        **rest,
+    )
+
+
+def split_modules(entries: Iterable[Any]) -> tuple[list[str], list[str]]:
+    """Tell the modules of an ``enable_modules`` list from the single functions; ``TypeError`` for what is neither."""
+    if isinstance(entries, str):
+        raise TypeError(f"enable_modules is a list of module names, not the string {entries!r}")
+    modules: list[str] = []
+    functions: list[str] = []
+    for entry in entries:
+        if isinstance(entry, str):
+            modules.append(public_module(entry))
+        elif isinstance(entry, FunctionType):
+            functions.append(target_of(entry))
+        else:
+            raise TypeError(f"enable_modules takes module names and async functions, not {entry!r}")
+    return list(dict.fromkeys(modules)), list(dict.fromkeys(functions))
+
+
+def _renamed(old: str, old_value: Any, new: str, value: Any) -> Any:
+    if old_value is None:
+        return value
+    warnings.warn(f"{old}= is now {new}=", DeprecationWarning, stacklevel=3)
+    return old_value if value is None else value

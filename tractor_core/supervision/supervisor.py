@@ -1,0 +1,180 @@
+"""Supervisor: what all nurseries of one actor share, and the starting of one child."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import uuid4
+
+import msgspec
+import trio
+
+from tractor_core.errors import ActorDied, PluginError
+from tractor_core.msg import types as m
+from tractor_core.msg.boxing import unbox
+from tractor_core.runtime.actor import Actor
+from tractor_core.seams import SpawnBackend, SpawnRequest
+
+from .child import BootSink, Child
+from .lifeline import Lifeline, SubtreeGuard, guard_descriptors
+
+#: What a new process calls; see ``SpawnRequest.entry``.
+ENTRY = "tractor_core.app.child:main"
+
+
+@dataclass(frozen=True, slots=True)
+class ChildOptions:
+    """What ``start_actor`` was told about one child; None means "as I am"."""
+
+    enable_modules: Sequence[str] = ()
+    enable_functions: Sequence[str] = ()
+    bind_addrs: Sequence[str] = ()
+    transports: Sequence[str] | None = None
+    loglevel: str | None = None
+    debug_mode: bool | None = None
+    infect_asyncio: bool = False
+    inherit_parent_main: bool = True
+    start_method: str | None = None
+    spawn_options: Mapping[str, Any] = field(default_factory=dict)
+    env: Mapping[str, str] | None = None
+    cwd: str | None = None
+
+
+class Supervisor:
+    """An actor's means of starting children: lifelines, guards and what they are told."""
+
+    def __init__(
+        self, actor: Actor, *, inherited_guards: Sequence[int] = (), main: m.MainModule | None = None
+    ) -> None:
+        self.actor = actor
+        self.lifelines = Lifeline()
+        self.main = main
+        self._inherited_guards = tuple(inherited_guards)
+
+    async def launch(self, child: Child, options: ChildOptions) -> None:
+        """Start a process for ``child`` and wait until it is ready.
+
+        Whatever goes wrong, ``child`` holds what has to be ended and released.
+        """
+        actor = self.actor
+        backend = actor.plugins.spawner(options.start_method or actor.start_method)
+        expected = actor.secrets.expect(child.uuid)
+        actor.explain_closing(child.uuid, child.explain)
+        await self._spawn(child, options, backend, expected.secret)
+        async with trio.open_nursery() as nursery:
+            exited: list[ActorDied] = []
+            nursery.start_soon(_watch_exit, child, exited, nursery.cancel_scope)
+            channel = await expected.channel()
+            portal_channel = child.connected(channel).chan
+            boot = BootSink()
+            portal_channel.dialogs[m.RUNTIME_CID] = boot
+            portal_channel.post(m.SpawnSpec(msgspec.Raw(msgspec.msgpack.encode(self._spec(options)))))
+            answer = await boot.wait()
+            nursery.cancel_scope.cancel()
+        if child.channel is None or not isinstance(boot.answer, m.Ready | m.Error):
+            raise exited[0] if exited else _no_answer(child)
+        child.channel.dialogs.pop(m.RUNTIME_CID, None)
+        if isinstance(answer, m.Error):
+            raise unbox(answer.error)
+
+    async def _spawn(self, child: Child, options: ChildOptions, backend: SpawnBackend, secret: bytes) -> None:
+        descriptors: dict[str, int] = {}
+        read_end: int | None = None
+        try:
+            if getattr(backend, "own_process", True):
+                read_end, child.lifeline = self.lifelines.open()
+                child.guard = SubtreeGuard()
+                descriptors = {
+                    "lifeline": read_end,
+                    **guard_descriptors(self._inherited_guards, child.guard),
+                }
+            child.process = await backend.spawn(self._request(child, options, secret, descriptors))
+            if child.lifeline is not None:
+                child.lifeline.attach(child.process.pid)
+        finally:
+            if read_end is not None:
+                os.close(read_end)
+            if child.guard is not None:
+                child.guard.spawned()
+
+    def _request(
+        self, child: Child, options: ChildOptions, secret: bytes, descriptors: dict[str, int]
+    ) -> SpawnRequest:
+        actor = self.actor
+        bootstrap = m.Bootstrap(
+            name=child.name,
+            uuid=child.uuid,
+            parent=actor.aid,
+            parent_addrs=[address.url for address in self._parent_addrs(options)],
+            secret=secret,
+            key=actor.identity.key,
+            key_explicit=actor.identity.key_explicit,
+            parent_pid=os.getpid(),
+            plugins=[m.PluginEntry(*row.as_tuple()) for row in actor.plugins.table()],
+        )
+        return SpawnRequest(
+            name=child.name,
+            uuid=child.uuid,
+            entry=ENTRY,
+            bootstrap=msgspec.msgpack.encode(bootstrap),
+            descriptors=descriptors,
+            env=options.env,
+            cwd=options.cwd,
+            options=options.spawn_options,
+        )
+
+    def _parent_addrs(self, options: ChildOptions) -> list[Any]:
+        """Where the child can dial this actor, the nearest first."""
+        actor = self.actor
+        ranked = []
+        for address in actor.accept_addrs:
+            distance = actor.plugins.transport(address.scheme).distance(address)
+            if distance is not None:
+                ranked.append((distance, address))
+        if not ranked:
+            raise PluginError(f"{actor.aid} listens nowhere that a child could dial")
+        return [address for _, address in sorted(ranked, key=lambda pair: pair[0])]
+
+    def _spec(self, options: ChildOptions) -> m.ActorSpec:
+        actor = self.actor
+        runtime_vars = {**actor.runtime_vars, "_is_root": False}
+        if options.debug_mode is not None:
+            runtime_vars["_debug_mode"] = options.debug_mode
+        return m.ActorSpec(
+            enable_modules=list(options.enable_modules),
+            enable_functions=list(options.enable_functions),
+            registry_addrs=[address.url for address in actor.reg_addrs],
+            bind_addrs=list(options.bind_addrs),
+            transports=list(options.transports if options.transports is not None else actor.transports),
+            registrar=actor.aid if actor.is_registrar else None,
+            start_method=options.start_method or actor.start_method,
+            loglevel=options.loglevel or actor.loglevel,
+            runtime_vars=runtime_vars,
+            main=self.main if options.inherit_parent_main else None,
+            infect_asyncio=options.infect_asyncio,
+            debug_mode=bool(runtime_vars.get("_debug_mode")),
+            limits=actor.limits.to_dict(),
+        )
+
+
+async def _watch_exit(child: Child, exited: list[ActorDied], scope: trio.CancelScope) -> None:
+    """A process that ends instead of booting must not be waited for."""
+    assert child.process is not None
+    status = await child.process.wait()
+    # Its last words may still be on their way: a boot error says more than an exit code.
+    if child.channel is not None:
+        with trio.move_on_after(0.5):
+            await child.channel.wait_closed()
+    exited.append(child.death(status))
+    scope.cancel()
+
+
+def _no_answer(child: Child) -> ActorDied:
+    return ActorDied(f"actor {child.name!r} lost its connection while it was being started", uid=child.uid)
+
+
+def new_uuid() -> str:
+    """A fresh actor uuid."""
+    return str(uuid4())
