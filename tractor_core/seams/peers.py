@@ -6,6 +6,8 @@ import logging
 
 import trio
 
+from tractor_core.errors import TransportClosed
+
 from .transport import Connection, ConnectionHandler
 
 logger = logging.getLogger("tractor_core.transport")
@@ -26,6 +28,13 @@ class ThrottledLog:
 
     def warning(self, key: str, message: str, *args: object) -> None:
         """Log ``message % args`` unless a line with this key was logged less than a second ago."""
+        self._log(logging.WARNING, key, message, args)
+
+    def exception(self, key: str, message: str, *args: object) -> None:
+        """The same for an error, with the traceback of the exception being handled."""
+        self._log(logging.ERROR, key, message, args)
+
+    def _log(self, level: int, key: str, message: str, args: tuple[object, ...]) -> None:
         now = trio.current_time()
         since, held_back = self._seen.get(key, (-1.0, 0))
         if since >= 0 and now - since < 1.0:
@@ -36,7 +45,7 @@ class ThrottledLog:
         self._seen[key] = (now, 0)
         if held_back:
             message, args = message + " (and %d more like it before)", (*args, held_back)
-        logger.warning(message, *args)
+        logger.log(level, message, *args, exc_info=level == logging.ERROR)
 
 
 class PeerTasks:
@@ -84,8 +93,12 @@ class PeerTasks:
     async def _run(self, connection: Connection) -> None:
         try:
             await self._handler(connection)
-        except Exception:
-            logger.exception("the handler of peer %s failed", connection.remote)
+        except TransportClosed as exc:
+            self._log.warning("broken", "peer %s: %s", connection.remote, exc)
+        except Exception as exc:
+            # Once dropped to make room, that it finds its connection closed is no news.
+            if connection in self._connections or not isinstance(exc, trio.ClosedResourceError):
+                self._log.exception("handler", "the handler of peer %s failed", connection.remote)
         finally:
             connection.abort()
             self._connections.pop(connection, None)
