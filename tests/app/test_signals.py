@@ -199,3 +199,42 @@ def test_the_parent_is_checked_after_the_death_signal_is_set(spawner: str, alive
 
 def test_the_death_signal_may_be_asked_for_anywhere() -> None:
     assert request_death_signal(os.getppid())
+
+
+#: Holds the interpreter lock for far longer than any test may take.
+BUSY_ORPHAN = """
+    import sys, signal
+    from tractor_core.app.death_signal import arm_orphan_alarm
+    print(arm_orphan_alarm(int(sys.argv[1])), flush=True)
+    3 ** (10 ** 9)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="pipes send signals on Linux only")
+def test_an_orphan_that_holds_the_interpreter_lock_is_ended_by_the_kernel() -> None:
+    lifeline, lifeline_end = os.pipe()
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(BUSY_ORPHAN), str(lifeline)],
+        pass_fds=(lifeline,),
+        stdout=subprocess.PIPE,
+    )
+    os.close(lifeline)
+    assert process.stdout is not None
+    with process.stdout:
+        assert process.stdout.readline() == b"True\n"
+    os.close(lifeline_end)
+    assert process.wait() == -signal.SIGALRM
+
+
+def test_a_program_that_ignores_hangups_keeps_doing_so() -> None:
+    completed = run(
+        """
+        import os, signal
+        from tractor_core.app.death_signal import arm_orphan_alarm
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        read_end, write_end = os.pipe()
+        print(arm_orphan_alarm(read_end))
+        os.kill(os.getpid(), signal.SIGHUP)
+        """
+    )
+    assert (completed.returncode, completed.stdout) == (0, "False\n")

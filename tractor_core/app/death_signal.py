@@ -1,14 +1,20 @@
-"""The kernel's news of a parent's death, for a child that cannot read its lifeline because it is stopped."""
+"""The kernel's help for orphans that cannot act on their lifeline themselves.
+
+A lifeline is read by a thread, which needs the process to be running and the interpreter lock. One that is
+stopped is woken by a parent-death signal; one whose lock some C code holds is ended by an alarm.
+"""
 
 from __future__ import annotations
 
 import ctypes  # trio has imported it already
+import fcntl
 import os
 import signal
 import sys
 from typing import Final
 
 _PR_SET_PDEATHSIG: Final = 1  # <linux/prctl.h>
+_F_SETSIG: Final = 10  # <linux/fcntl.h>
 
 
 def request_death_signal(spawner_pid: int) -> bool:
@@ -23,9 +29,40 @@ def request_death_signal(spawner_pid: int) -> bool:
     wrong, for an orphan may go to any reaper, and process 1 may be a parent like others. No signal is
     asked for elsewhere than on Linux.
     """
-    if sys.platform.startswith("linux"):
+    if sys.platform == "linux":
         # A refusal (a sandbox, say) is no reason to stop: the lifeline remains.
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGCONT), 0, 0, 0)
     parent_pid = os.getppid()
     # The kernel says 0 for a parent in an outer pid namespace.
     return spawner_pid == 0 or parent_pid in (0, spawner_pid)
+
+
+def arm_orphan_alarm(lifeline: int) -> bool:
+    """Have SIGALRM end this process one second after its parent died, whatever it is doing.
+
+    For the actor that computes in C without ever letting the interpreter lock go, where neither a thread nor a
+    Python signal handler gets to run. No Python is involved: the kernel sends SIGHUP at the end of file of
+    ``lifeline`` (a pipe's read end), and its handler is the C library's own ``alarm``, which takes the
+    number of the signal, 1, for a number of seconds. An actor that ends within its grace never
+    notices; a grace longer than a second would be cut short.
+
+    Main thread only. Returns whether it is armed: it is not elsewhere than on Linux, where SIGHUP is not
+    at its default (``nohup``), or where the system refuses. SIGHUP from elsewhere then ends the process a
+    second later than it otherwise would. A program that sets its own handler for SIGHUP or
+    SIGALRM gives this up.
+    """
+    if sys.platform != "linux" or signal.getsignal(signal.SIGHUP) is not signal.SIG_DFL:
+        return False
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGHUP, signal.SIGALRM))
+    library = ctypes.CDLL(None)
+    library.signal.argtypes = [ctypes.c_int, ctypes.c_void_p]
+    library.signal.restype = ctypes.c_void_p
+    try:
+        fcntl.fcntl(lifeline, fcntl.F_SETOWN, os.getpid())
+        fcntl.fcntl(lifeline, _F_SETSIG, int(signal.SIGHUP))
+        library.signal(signal.SIGHUP, ctypes.cast(library.alarm, ctypes.c_void_p))
+        fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | fcntl.FASYNC)
+    except OSError:
+        return False
+    return True
