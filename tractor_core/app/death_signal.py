@@ -40,11 +40,11 @@ def request_death_signal(spawner_pid: int) -> bool:
 def arm_orphan_alarm(lifeline: int) -> bool:
     """Have SIGALRM end this process one second after its parent died, whatever it is doing.
 
-    For the actor that computes in C without ever letting the interpreter lock go, where neither a thread nor a
-    Python signal handler gets to run. No Python is involved: the kernel sends SIGHUP at the end of file of
-    ``lifeline`` (a pipe's read end), and its handler is the C library's own ``alarm``, which takes the
-    number of the signal, 1, for a number of seconds. An actor that ends within its grace never
-    notices; a grace longer than a second would be cut short.
+    For the actor that computes in C without ever letting the interpreter lock go, where neither a thread
+    nor a Python signal handler gets to run. No Python is involved: the kernel sends SIGHUP at the end of
+    file of ``lifeline`` (a pipe's read end), and its handler is the C library's own ``alarm``, which takes
+    the number of the signal, 1, for a number of seconds. An actor that ends within its grace never notices;
+    a grace longer than a second would be cut short.
 
     Main thread only. Returns whether it is armed: it is not elsewhere than on Linux, where SIGHUP is not
     at its default (``nohup``), or where the system refuses. SIGHUP from elsewhere then ends the process a
