@@ -18,7 +18,7 @@ from tractor_core.msg.types import PROTOCOL, Aid, Auth, Error, Hello
 from tractor_core.protocol.auth import OneTimeSecrets, new_nonce
 from tractor_core.protocol.handshake import MSGPACK, Dialler, Identity, Peer
 from tractor_core.seams import Address, Buffer, Connection, PeerFacts, TransportOptions, pack_header
-from tractor_tcp.transport import TcpTransport
+from tractor_tcp import TcpTransport
 
 KEY = b"k" * 32
 HERE = Identity(Aid("here", "h" * 32), KEY)

@@ -57,8 +57,9 @@ def parse_address(value: AddressLike) -> Address:
         return value
     if isinstance(value, str):
         return _parse_url(value)
-    if isinstance(value, Sequence) and len(value) == 2:
-        first, second = value
+    given: object = value  # whatever the annotation says
+    if isinstance(given, Sequence) and len(given) == 2:
+        first, second = given[0], given[1]
         if isinstance(first, str) and isinstance(second, int) and not isinstance(second, bool):
             return Address("tcp", host=first, port=_check_port(second, f"{first}:{second}"))
         if isinstance(second, str) or hasattr(second, "__fspath__"):

@@ -85,8 +85,11 @@ class Connection(Protocol):
     max_send_frame: int | None
     #: Set by the runtime once the peer has proved itself; see ``TransportOptions.max_connections``.
     established: bool
-    #: True while frames that were taken are not yet wholly handed on: :meth:`flush` is owed.
-    pending: bool
+
+    @property
+    def pending(self) -> bool:
+        """True while frames that were taken are not yet wholly handed on: :meth:`flush` is owed."""
+        ...
 
     def send_nowait(self, frames: Sequence[Buffer]) -> int:
         """Take frames from the front of the sequence, in order, without waiting.

@@ -4,7 +4,7 @@
 one that is bound (behind a port mapping). TCP authenticates and encrypts nothing by itself.
 """
 
-from .transport import TcpTransport
+from .endpoints import TcpTransport
 
 #: What the entry point ``tractor_core.transports`` → ``tcp`` names.
 transport = TcpTransport()

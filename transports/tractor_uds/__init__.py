@@ -4,7 +4,7 @@ Socket files are 0600; the kernel names the peer's process and user, and a peer 
 refused.
 """
 
-from .transport import UdsTransport
+from .endpoints import UdsTransport
 
 #: What the entry point ``tractor_core.transports`` → ``uds`` names.
 transport = UdsTransport()
