@@ -23,6 +23,13 @@ def leaves(exc: BaseException) -> Iterator[BaseException]:
         yield exc
 
 
+def separate(exc: BaseException) -> tuple[BaseException | None, BaseException | None]:
+    """The cancellation in ``exc`` and the errors in it, each None where there is none of it."""
+    if isinstance(exc, BaseExceptionGroup):
+        return exc.split(trio.Cancelled)
+    return (exc, None) if isinstance(exc, trio.Cancelled) else (None, exc)
+
+
 def collapse(exc: BaseException) -> BaseException:
     """What to raise in place of ``exc``: the one error inside it, where there is only one.
 
