@@ -262,10 +262,12 @@ async def test_iteration_ends_with_the_channel() -> None:
 
 async def test_closing_one_consumer_leaves_the_others() -> None:
     send, source, first = make()
+    ended: list[BroadcastReceiver[int]] = []
 
     async def expect_closed(receiver: BroadcastReceiver[int]) -> None:
         with pytest.raises(trio.ClosedResourceError):
             await receiver.receive()
+        ended.append(receiver)
 
     got: list[int] = []
 
@@ -282,6 +284,7 @@ async def test_closing_one_consumer_leaves_the_others() -> None:
         await second.aclose()
         await first.aclose()
         await wait_all_tasks_blocked()
+        assert set(ended) == {first, second}
         assert source.inside == 1
         await send.send(3)
         await wait_all_tasks_blocked()

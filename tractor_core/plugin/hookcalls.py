@@ -62,11 +62,6 @@ class HookManager(pluggy.PluginManager):
         """
         try:
             return super().register(plugin, name)
-        except pluggy.PluginValidationError:
-            # pluggy may notice at the third implementation that it should not have added two.
-            if self.get_name(plugin) is not None:
-                super().unregister(plugin)
-            raise
         finally:
             self._refresh()
 
