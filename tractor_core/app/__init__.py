@@ -1,1 +1,1 @@
-"""Booting and wiring: what puts the other rooms together."""
+"""Booting and wiring: ``open_root_actor``, the boot of a child, daemons, clusters, light clients."""

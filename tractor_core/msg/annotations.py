@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, get_args, get_origin, get_type_hints
 
 import msgspec
+import msgspec.inspect
 
 #: Types that need no closer look.
 _PLAIN: frozenset[Any] = frozenset({Any, bool, int, float, str, bytes, list, dict, tuple, set, frozenset})
@@ -48,9 +49,6 @@ def decodable(annotation: Any) -> Any:
     except TypeError:
         pass  # not hashable, such as Annotated with a list in it
     try:
-        # Costs about 1 ms to import, and only typed endpoints need it.
-        import msgspec.inspect
-
         known = not _holds_custom(msgspec.inspect.type_info(annotation), set())
         msgspec.msgpack.Decoder(annotation)
         msgspec.json.Decoder(annotation)

@@ -14,12 +14,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar, Token
 from functools import cache
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, cast
 
 import msgspec
 from msgspec import Raw
 
-from .paths import MAX_DEPTH, encoding_fault, is_deep, is_flat, too_deep
+from .paths import MAX_DEPTH, encoding_fault, is_deep, too_deep
 from .payload import CODEC_NAMES, CodecName, DecHook, EncHook, Encoded, MsgDec, PayloadTypes
 from .types import Message, MsgType, PayloadMsg, Return, Start
 
@@ -130,9 +130,8 @@ class MsgCodec:
         return len(frame) - len(frame.translate(None, _CONTAINER_BYTES)) > MAX_DEPTH
 
     def _refuse_deep(self, msg: Message, frame: bytes | bytearray) -> None:
-        parts = [(what, value) for what, value in _parts(msg) if not is_flat(value)]
-        if parts and self._may_be_deep(frame):
-            for what, value in parts:
+        if self._may_be_deep(frame):
+            for what, value in _parts(msg):
                 if is_deep(value):
                     raise too_deep(what)
 
@@ -159,12 +158,16 @@ def _parts(msg: object) -> list[tuple[str, Any]]:
 _FORMATS: Final[dict[str, Any]] = {"msgpack": msgspec.msgpack, "json": msgspec.json}
 
 
-@cache
 def wire_codec(name: str = "msgpack") -> MsgCodec:
     """The codec of channels that settled on ``name``; one immutable object per process."""
     if name not in _FORMATS:
         raise ValueError(f"unknown codec {name!r} (there are {', '.join(CODEC_NAMES)})")
-    return MsgCodec(name, PayloadTypes())  # type: ignore[arg-type]
+    return _plain_codec(cast("CodecName", name))
+
+
+@cache
+def _plain_codec(name: CodecName) -> MsgCodec:
+    return MsgCodec(name, PayloadTypes())
 
 
 def mk_codec(

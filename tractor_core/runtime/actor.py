@@ -19,7 +19,7 @@ from tractor_core.msg.exposure import Exposed
 from tractor_core.msg.types import Aid, Cancel
 from tractor_core.plugin.manager import PluginManager
 from tractor_core.protocol.handshake import Identity, Peer
-from tractor_core.seams import Address, Buffer, Connection
+from tractor_core.seams import Address, Buffer, Connection, TLSConfig, parse_address
 
 from .spawn_secrets import Secrets
 from .system import SystemTable
@@ -65,6 +65,8 @@ class Actor:
         self.transports: list[str] = []
         self.start_method = "subprocess"
         self.loglevel: str | None = None
+        #: Certificate and key for the transports that use TLS.
+        self.tls: TLSConfig | None = None
         #: Closed last of all, however the runtime ends.
         self.lifetime_stack = ExitStack()
         self.cancel_called = False
@@ -130,10 +132,13 @@ class Actor:
 
     # -- tasks ------------------------------------------------------------------------------------
 
-    def enter(self, network: trio.Nursery, service: trio.Nursery) -> None:
-        """Where channel readers and listeners run, and where endpoints do."""
-        self._network = network
-        self._service = service
+    def enter_network(self, nursery: trio.Nursery) -> None:
+        """Where channel readers and listeners run from now on."""
+        self._network = nursery
+
+    def enter_service(self, nursery: trio.Nursery) -> None:
+        """Where endpoint tasks run from now on."""
+        self._service = nursery
 
     @property
     def network(self) -> trio.Nursery:
@@ -171,6 +176,17 @@ class Actor:
         if self.cancel_deadline is None:
             return None
         return max(0.0, self.cancel_deadline - trio.current_time())
+
+    def nearest(self, urls: Sequence[str]) -> Address:
+        """Of an actor's addresses the one nearest to here; the first where none can be reached."""
+        ranked: list[tuple[int, Address]] = []
+        for url in urls:
+            address = parse_address(url)
+            if address.scheme in self.plugins.schemes():
+                distance = self.plugins.transport(address.scheme).distance(address)
+                if distance is not None:
+                    ranked.append((distance, address))
+        return min(ranked, key=lambda pair: pair[0])[1] if ranked else parse_address(urls[0])
 
     # -- peers ------------------------------------------------------------------------------------
 

@@ -13,7 +13,8 @@ def merged(group: BaseExceptionGroup[BaseException]) -> BaseException:
     """
     _, errors = group.split(trio.Cancelled)
     if errors is None:
-        return _single(group) or group
+        # Only cancellations: one of them tells the scope they belong to as much as all of them.
+        return _first_leaf(group)
     seen: set[int] = set()
     kept = _unique(errors, seen)
     assert kept is not None
@@ -35,11 +36,8 @@ def _unique(error: BaseException, seen: set[int]) -> BaseException | None:
     return error if len(kept) == len(error.exceptions) else error.derive(kept)
 
 
-def _single(group: BaseExceptionGroup[BaseException]) -> BaseException | None:
-    """The one leaf of a group, however deep."""
+def _first_leaf(group: BaseExceptionGroup[BaseException]) -> BaseException:
     error: BaseException = group
     while isinstance(error, BaseExceptionGroup):
-        if len(error.exceptions) != 1:
-            return None
         error = error.exceptions[0]
     return error

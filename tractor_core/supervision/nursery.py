@@ -149,6 +149,8 @@ class ActorNursery:
                     self._start_main(child, *main)
                 task_status.started(child.portal)
                 await self._watch(child)
+        except BaseExceptionGroup as group:
+            error = merged(group)
         except BaseException as raised:
             error = raised
         await self._end(child)

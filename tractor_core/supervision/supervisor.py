@@ -11,7 +11,8 @@ from uuid import uuid4
 import msgspec
 import trio
 
-from tractor_core.errors import ActorDied, PluginError
+from tractor_core.errors import ActorDied, PluginError, TransportClosed
+from tractor_core.ipc.channel import Channel
 from tractor_core.msg import types as m
 from tractor_core.msg.boxing import unbox
 from tractor_core.runtime.actor import Actor
@@ -63,21 +64,23 @@ class Supervisor:
         expected = actor.secrets.expect(child.uuid)
         actor.explain_closing(child.uuid, child.explain)
         await self._spawn(child, options, backend, expected.secret)
+        boot = BootSink()
+        exited: list[ActorDied] = []
         async with trio.open_nursery() as nursery:
-            exited: list[ActorDied] = []
             nursery.start_soon(_watch_exit, child, exited, nursery.cancel_scope)
             channel = await expected.channel()
-            portal_channel = child.connected(channel).chan
-            boot = BootSink()
-            portal_channel.dialogs[m.RUNTIME_CID] = boot
-            portal_channel.post(m.SpawnSpec(msgspec.Raw(msgspec.msgpack.encode(self._spec(options)))))
-            answer = await boot.wait()
+            child.connected(channel)
+            channel.dialogs[m.RUNTIME_CID] = boot
+            spec = msgspec.msgpack.encode(self._spec(options))
+            _post(channel, m.SpawnSpec(msgspec.Raw(spec)))
+            await boot.wait()
             nursery.cancel_scope.cancel()
-        if child.channel is None or not isinstance(boot.answer, m.Ready | m.Error):
+        if isinstance(boot.answer, m.Error):
+            raise unbox(boot.answer.error)
+        if not isinstance(boot.answer, m.Ready):
             raise exited[0] if exited else _no_answer(child)
+        assert child.channel is not None
         child.channel.dialogs.pop(m.RUNTIME_CID, None)
-        if isinstance(answer, m.Error):
-            raise unbox(answer.error)
 
     async def _spawn(self, child: Child, options: ChildOptions, backend: SpawnBackend, secret: bytes) -> None:
         descriptors: dict[str, int] = {}
@@ -112,7 +115,10 @@ class Supervisor:
             key=actor.identity.key,
             key_explicit=actor.identity.key_explicit,
             parent_pid=os.getpid(),
-            plugins=[m.PluginEntry(*row.as_tuple()) for row in actor.plugins.table()],
+            plugins=[
+                m.PluginEntry(row.kind, row.name, row.target, row.distribution, row.version)
+                for row in actor.plugins.table()
+            ],
         )
         return SpawnRequest(
             name=child.name,
@@ -169,6 +175,14 @@ async def _watch_exit(child: Child, exited: list[ActorDied], scope: trio.CancelS
             await child.channel.wait_closed()
     exited.append(child.death(status))
     scope.cancel()
+
+
+def _post(channel: Channel, message: m.Message) -> None:
+    """Send to a child that may have gone already: its exit says so better than the send."""
+    try:
+        channel.post(message)
+    except TransportClosed:
+        pass
 
 
 def _no_answer(child: Child) -> ActorDied:

@@ -1,0 +1,191 @@
+"""The boot of a spawned actor, from bootstrap blob to ready."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+import trio
+
+from tractor_core.discovery.link import RegistryLink
+from tractor_core.errors import TractorError, TransportClosed
+from tractor_core.ipc.channel import Channel
+from tractor_core.ipc.limits import Limits
+from tractor_core.log import get_console_log, get_logger
+from tractor_core.msg import types as m
+from tractor_core.msg.boxing import box
+from tractor_core.msg.exposure import Exposed
+from tractor_core.msg.namespace import NamespacePath
+from tractor_core.plugin.manager import PluginManager
+from tractor_core.protocol.handshake import Identity
+from tractor_core.runtime.actor import Actor
+from tractor_core.runtime.dialling import dial, nearest_first
+from tractor_core.runtime.status import serve_status
+from tractor_core.supervision.lifeline import inherited_guards, watch_parent
+from tractor_core.supervision.supervisor import Supervisor
+
+from .binding import Listeners, default_addresses
+from .death_signal import arm_orphan_alarm, request_death_signal
+from .main_module import prepare_main
+from .options import actor_identity, addresses_of
+from .running import run_actor
+from .signals import ignore_terminal_signals
+
+log = get_logger("runtime")
+
+#: The exit code of an actor that could not boot.
+BOOT_FAILED = 1
+
+
+def main(bootstrap: bytes, descriptors: Mapping[str, int]) -> int:
+    """What a new process calls in its main thread; returns its exit code."""
+    ignore_terminal_signals()
+    boot = msgspec.msgpack.decode(bootstrap, type=m.Bootstrap)
+    lifeline = descriptors.get("lifeline")
+    if lifeline is None:
+        return BOOT_FAILED
+    # A parent that is gone already shows at the lifeline's end; these are for when nobody can look.
+    request_death_signal(boot.parent_pid)
+    arm_orphan_alarm(lifeline)
+    return trio.run(functools.partial(run_child, boot, descriptors))
+
+
+async def run_child(boot: m.Bootstrap, descriptors: Mapping[str, int], *, own_process: bool = True) -> int:
+    """Run one spawned actor until it is cancelled; returns its exit code."""
+    pid = os.getpid()
+    actor = Actor(
+        Identity(m.Aid(boot.name, boot.uuid, pid), boot.key, boot.key_explicit),
+        plugins=PluginManager.from_table(boot.plugins),
+        limits=Limits(),
+        exposed=Exposed(),
+        is_root=False,
+        runtime_vars={},
+    )
+    supervisor = Supervisor(actor, inherited_guards=inherited_guards(descriptors))
+    actor.furnish(supervisor)
+    if "lifeline" in descriptors:
+        _watch_parent(actor, supervisor, descriptors["lifeline"], boot.parent)
+    ready = False
+    async with run_actor(actor) as listeners:
+        channel = await _dial_parent(actor, boot)
+        spec = await _receive_spec(channel)
+        try:
+            await _configure(actor, supervisor, listeners, channel, spec, own_process=own_process)
+        except Exception as error:
+            log.runtime("boot of %s failed", actor.aid, exc_info=error)
+            _post(channel, m.Error(m.RUNTIME_CID, box(error, actor.uid)))
+        else:
+            ready = True
+            _post(channel, m.Ready([address.url for address in actor.accept_addrs]))
+            await trio.sleep_forever()
+    return 0 if ready else BOOT_FAILED
+
+
+def _watch_parent(actor: Actor, supervisor: Supervisor, descriptor: int, parent: m.Aid) -> None:
+    token = trio.lowlevel.current_trio_token()
+
+    def on_orphaned() -> None:
+        token.run_sync_soon(actor.cancel_soon, parent.uid)
+
+    watch_parent(descriptor, registry=supervisor.lifelines, on_orphaned=on_orphaned)
+
+
+async def _dial_parent(actor: Actor, boot: m.Bootstrap) -> Channel:
+    last: Exception = ConnectionRefusedError("none of the parent's transports is available here")
+    for address in nearest_first(actor, boot.parent_addrs):
+        try:
+            channel = await dial(
+                actor, address, expect_uuid=boot.parent.uuid, method="spawn", secret=boot.secret
+            )
+        except (OSError, TractorError) as error:
+            last = error
+        else:
+            actor.parent = channel
+            return channel
+    raise last
+
+
+class _SpecSink:
+    """Takes the one message that a parent sends unasked."""
+
+    def __init__(self) -> None:
+        self._spec: m.ActorSpec | TransportClosed | None = None
+        self._arrived = trio.Event()
+
+    def deliver(self, message: Any) -> None:
+        if isinstance(message, m.SpawnSpec) and self._spec is None:
+            self._spec = msgspec.msgpack.decode(message.spec, type=m.ActorSpec)
+            self._arrived.set()
+
+    def cut(self, error: TransportClosed) -> None:
+        self._spec = self._spec or error
+        self._arrived.set()
+
+    async def wait(self) -> m.ActorSpec:
+        await self._arrived.wait()
+        if isinstance(self._spec, m.ActorSpec):
+            return self._spec
+        assert self._spec is not None
+        raise self._spec
+
+
+async def _receive_spec(channel: Channel) -> m.ActorSpec:
+    sink = _SpecSink()
+    channel.dialogs[m.RUNTIME_CID] = sink
+    try:
+        return await sink.wait()
+    finally:
+        channel.dialogs.pop(m.RUNTIME_CID, None)
+
+
+async def _configure(
+    actor: Actor,
+    supervisor: Supervisor,
+    listeners: Listeners,
+    parent: Channel,
+    spec: m.ActorSpec,
+    *,
+    own_process: bool,
+) -> None:
+    """Become what the parent asked for; raises what keeps this actor from it."""
+    actor.runtime_vars.update(spec.runtime_vars)
+    actor.limits = Limits.from_dict(spec.limits)
+    actor.transports = list(spec.transports)
+    actor.start_method = spec.start_method
+    actor.loglevel = spec.loglevel
+    supervisor.main = spec.main
+    serve_status(actor)
+    if own_process:
+        if spec.loglevel:
+            get_console_log(spec.loglevel, identity=actor_identity)
+        if spec.main is not None:
+            prepare_main(spec.main)
+    for module in spec.enable_modules:
+        actor.exposed.add_module(module)
+    for target in spec.enable_functions:
+        actor.exposed.add_function(NamespacePath(target).load_ref())
+    actor.reg_addrs = addresses_of(actor.plugins, spec.registry_addrs)
+    bind = addresses_of(actor.plugins, spec.bind_addrs)
+    await listeners.open([*bind, *default_addresses(actor, bind)])
+    await _register(actor, parent, spec)
+
+
+async def _register(actor: Actor, parent: Channel, spec: m.ActorSpec) -> None:
+    link = RegistryLink(actor)
+    if spec.registrar is not None and spec.registrar == parent.aid:
+        link.use(parent)
+    actor.furnish(link)
+    await link.register()
+    actor.network.start_soon(link.keep, name="registry link")
+
+
+def _post(channel: Channel, message: m.Message) -> None:
+    try:
+        channel.post(message)
+    except TransportClosed:
+        pass  # the parent is gone, and with it whoever would want to know
+
+

@@ -1,0 +1,81 @@
+"""The nurseries of a running actor, and the order in which it ends."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import trio
+
+from tractor_core.log import actor_label, get_logger
+from tractor_core.runtime.actor import Actor
+from tractor_core.runtime.dispatcher import Dispatcher
+from tractor_core.runtime.state import Entered
+from tractor_core.supervision.merging import merged
+
+from .binding import Listeners
+
+log = get_logger("runtime")
+
+#: How long the goodbyes of an ending actor may take, all channels together (seconds).
+GOODBYE_TIMEOUT = 0.3
+
+
+@asynccontextmanager
+async def run_actor(actor: Actor) -> AsyncIterator[Listeners]:
+    """Run the actor's runtime around a block; yields where its listeners are to be opened.
+
+    On leaving, in this order: endpoint tasks are cancelled and report it, channels say goodbye, listeners and channels
+    close, ``lifetime_stack`` unwinds. A single error is raised bare.
+    """
+    entered = Entered(actor)
+    label = actor_label.set(str(actor.aid))
+    actor.dispatch = Dispatcher(actor)
+    actor.plugins.load_hooks()
+    if actor.plugins.actor_starting:
+        actor.plugins.notify("tractor_actor_starting", actor=actor)
+    try:
+        async with _networked(actor) as listeners, _serving(actor):
+            with actor.main_scope:
+                yield listeners
+    except BaseExceptionGroup as group:
+        raise merged(group) from None
+    finally:
+        try:
+            actor.lifetime_stack.close()
+        finally:
+            if actor.plugins.actor_stopped:
+                actor.plugins.notify("tractor_actor_stopped", actor=actor)
+            entered.leave()
+            try:
+                actor_label.reset(label)
+            except ValueError:
+                pass  # left from another context, which ends with its own copy
+
+
+@asynccontextmanager
+async def _networked(actor: Actor) -> AsyncIterator[Listeners]:
+    """The outer nursery: listeners and channel readers live as long as anybody may say something."""
+    listeners = Listeners(actor)
+    async with trio.open_nursery() as network:
+        actor.enter_network(network)
+        try:
+            yield listeners
+        finally:
+            with trio.CancelScope(shield=True):
+                await actor.close_channels(GOODBYE_TIMEOUT)
+                await listeners.aclose()
+            network.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def _serving(actor: Actor) -> AsyncIterator[None]:
+    """The inner nursery: endpoint tasks, cancelled when the block is left."""
+    async with trio.open_nursery() as service:
+        actor.enter_service(service)
+        try:
+            yield
+        finally:
+            # Whoever waits for one of these tasks is told who ended it.
+            actor.cancel_soon(actor.canceller)
+            service.cancel_scope.cancel()
