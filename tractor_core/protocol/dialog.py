@@ -85,7 +85,8 @@ _HERE_CALLEE = {_S.STARTED: _S.STARTED, _S.STREAMING: _S.STREAMING}
 OPENER: Table = {
     m.StartAck: {_S.STARTING: _S.ACKED},
     m.Started: {_S.STARTING: _S.RUNNING, _S.ACKED: _S.RUNNING},
-    Local.OPEN: {_S.RUNNING: _S.STREAMING},
+    # After the outcome too: what was streamed before it can still be read.
+    Local.OPEN: {_S.RUNNING: _S.STREAMING, _S.DONE: _S.DONE},
     Local.SEND: {_S.STREAMING: _S.STREAMING},
     Local.STOP: {_S.STREAMING: _S.STREAMING},
     m.Open: _HERE_OPEN,
@@ -141,6 +142,7 @@ class Dialog:
         "cut_error",
         "functype",
         "inbox",
+        "opened",
         "outbox",
         "outcome",
         "peer_error",
@@ -173,6 +175,8 @@ class Dialog:
         #: This side, and the peer, ended their sending half.
         self.stopped = False
         self.peer_stopped = False
+        #: This side opened its half of the stream.
+        self.opened = False
         #: Messages that ``receive`` wants sent.
         self.outbox: list[m.Message] = []
         self.send_window: SendWindow | None = None
@@ -200,11 +204,15 @@ class Dialog:
         self._move(Local.STARTED)
         return m.Started(self.cid, value)
 
-    def open_stream(self, window: Window, policy: str) -> m.Open:
-        """Open this side's half; may be done once."""
+    def open_stream(self, window: Window, policy: str) -> m.Open | None:
+        """Open this side's half; may be done once. None where nobody is left to be told."""
+        if self.opened:
+            raise IllegalHere("a stream is opened once")
         self._move(Local.OPEN)
-        inbox = self._inbox()
-        inbox.open(window, unbounded=policy == "buffer")
+        self.opened = True
+        self._inbox().open(window, unbounded=policy == "buffer")
+        if self.state is State.DONE:
+            return None
         return m.Open(self.cid, window.messages, window.size, policy)
 
     def can_send(self) -> bool:

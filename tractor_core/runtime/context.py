@@ -298,9 +298,11 @@ class Context:
             raise RuntimeError("this context was cancelled; no stream can be opened")
         self.raise_if_over()
         try:
-            self.post(self.dialog.open_stream(window, policy), lazy=True)
+            announcement = self.dialog.open_stream(window, policy)
         except IllegalHere:
             raise RuntimeError(self._why_no_stream()) from None
+        if announcement is not None:
+            self.post(announcement, lazy=True)
         stream: MsgStream[Any, Any] = MsgStream(self)
         self._stream = stream
         try:
