@@ -113,7 +113,7 @@ class _Boxer:
         boxed = getattr(exc, "boxed", None) if isinstance(exc, TractorError) else None
         if isinstance(boxed, BoxedError):
             path = [*boxed.relay_path, self.uid]
-            notes = self._notes(exc) or boxed.notes
+            notes = [*boxed.notes, *self._notes(exc)][:NOTES_LIMIT]
             return msgspec.structs.replace(boxed, type_name=_RELAYED, kind="", relay_path=path, notes=notes)
         name = _type_name(type(exc))
         described = BoxedError(
