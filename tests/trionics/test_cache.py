@@ -247,23 +247,36 @@ async def test_system_exit_inside_reaches_the_user_not_trio() -> None:
             pass
 
 
-async def test_held_in_a_given_nursery() -> None:
-    # trio chooses at random whether the holding task or the user's sees the cancellation first.
-    for _ in range(20):
-        shared = Shared()
-        caught: list[BaseException] = []
-        async with trio.open_nursery() as holder:
-            try:
-                async with maybe_open_context(shared.manager, tn=holder):
-                    assert len(holder.child_tasks) == 1
-                    holder.cancel_scope.cancel()
+@pytest.mark.parametrize("late", [False, True])
+async def test_who_is_cancelled_with_the_given_nursery_is_just_cancelled(late: bool) -> None:
+    shared = Shared()
+    caught: list[BaseException] = []
+    look_up = trio.Event()
+
+    async def use(holder: trio.Nursery) -> None:
+        try:
+            async with maybe_open_context(shared.manager, tn=holder):
+                if late:
+                    # Looks up only when the shared context is gone.
+                    with trio.CancelScope(shield=True):
+                        await look_up.wait()
+                else:
                     await trio.sleep_forever()
-            except BaseException as exc:
-                caught.append(exc)
-                raise
-        # Cancelled itself, a user is not told that the nursery is gone.
-        assert [type(exc) for exc in caught] == [trio.Cancelled]
-        assert shared.open == 0
+        except BaseException as exc:
+            caught.append(exc)
+            raise
+
+    async with trio.open_nursery() as holder:
+        holder.start_soon(use, holder)
+        holder.start_soon(use, holder)
+        await wait_all_tasks_blocked()
+        assert len(holder.child_tasks) == 3
+        holder.cancel_scope.cancel()
+        with trio.CancelScope(shield=True):
+            await wait_all_tasks_blocked()
+        look_up.set()
+    assert [type(exc) for exc in caught] == [trio.Cancelled] * 2
+    assert shared.open == 0
 
 
 async def test_users_elsewhere_of_a_cancelled_nursery() -> None:
