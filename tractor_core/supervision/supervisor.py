@@ -132,10 +132,12 @@ class Supervisor:
         )
 
     def _parent_addrs(self, options: ChildOptions) -> list[Any]:
-        """Where the child can dial this actor, the nearest first."""
+        """Where the child can dial this actor, the nearest first: over its own transports where it has any in common."""
         actor = self.actor
+        chosen = options.transports or ()
+        common = [address for address in actor.accept_addrs if address.scheme in chosen]
         ranked = []
-        for address in actor.accept_addrs:
+        for address in common or actor.accept_addrs:
             distance = actor.plugins.transport(address.scheme).distance(address)
             if distance is not None:
                 ranked.append((distance, address))
