@@ -132,7 +132,7 @@ class Supervisor:
         )
 
     def _parent_addrs(self, options: ChildOptions) -> list[Any]:
-        """Where the child can dial this actor, nearest first; over a transport of its own where there is one."""
+        """Where the child can dial this actor, nearest first; over its own transports where it can."""
         actor = self.actor
         chosen = options.transports or ()
         common = [address for address in actor.accept_addrs if address.scheme in chosen]
