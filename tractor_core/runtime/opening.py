@@ -43,12 +43,19 @@ def make_context(
     payloads = payloads_for(channel, mark)
     decode_result = None
     if signature is not None and not payloads.typed:
-        # For a generator this is the type of its items, for a context that of its result.
         decode_result = partial(signature.decode_result, codec=channel.codec.name)
+    # For a generator the signature's type is that of its items; its own end carries nothing.
+    items = functype == "asyncgen"
     context = Context(
-        actor, channel, dialog, payloads=payloads, decode_result=decode_result, overflow=overflow, portal=portal
+        actor,
+        channel,
+        dialog,
+        payloads=payloads,
+        decode_result=None if items else decode_result,
+        overflow=overflow,
+        portal=portal,
     )
-    if functype == "asyncgen" and decode_result is not None:
+    if items and decode_result is not None:
         context.decode_value = decode_result
     return context
 

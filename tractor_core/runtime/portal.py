@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, overload
 
@@ -124,7 +124,7 @@ class Portal:
 
     @asynccontextmanager
     async def open_stream_from(
-        self, fn: Callable[..., AsyncGenerator[R, Any]], /, **kwargs: Any
+        self, fn: Callable[..., AsyncIterator[R]], /, **kwargs: Any
     ) -> AsyncIterator[MsgStream[Any, R]]:
         """Run an async generator function in the peer; yields a receive-only stream of its values.
 
