@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import astuple
 from plugin_samples import SPAWNER, TRANSPORT
 
 from tractor_core.errors import PluginError

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from tractor_core.msg.types import PROTOCOL, RUNTIME_CID, Aid, Auth, BoxedError, Error, Hello
 from tractor_core.protocol.auth import NONCE_SIZE, OneTimeSecrets, Transcript, check_proof, make_proof

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -53,8 +53,17 @@ def main(bootstrap: bytes, descriptors: Mapping[str, int]) -> int:
     return trio.run(functools.partial(run_child, boot, descriptors))
 
 
-async def run_child(boot: m.Bootstrap, descriptors: Mapping[str, int], *, own_process: bool = True) -> int:
-    """Run one spawned actor until it is cancelled; returns its exit code."""
+async def run_child(
+    boot: m.Bootstrap,
+    descriptors: Mapping[str, int],
+    *,
+    own_process: bool = True,
+    on_actor: Callable[[Actor], None] | None = None,
+) -> int:
+    """Run one spawned actor until it is cancelled; returns its exit code.
+
+    ``own_process`` allows what concerns the whole process; ``on_actor`` is given the actor before it runs.
+    """
     pid = os.getpid()
     actor = Actor(
         Identity(m.Aid(boot.name, boot.uuid, pid), boot.key, boot.key_explicit),
@@ -66,6 +75,8 @@ async def run_child(boot: m.Bootstrap, descriptors: Mapping[str, int], *, own_pr
     )
     supervisor = Supervisor(actor, inherited_guards=inherited_guards(descriptors))
     actor.furnish(supervisor)
+    if on_actor is not None:
+        on_actor(actor)
     if "lifeline" in descriptors:
         _watch_parent(actor, supervisor, descriptors["lifeline"], boot.parent)
     ready = False
@@ -187,5 +198,3 @@ def _post(channel: Channel, message: m.Message) -> None:
         channel.post(message)
     except TransportClosed:
         pass  # the parent is gone, and with it whoever would want to know
-
-

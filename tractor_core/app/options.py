@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
+
+import msgspec
 
 from tractor_core.errors import PluginError
 from tractor_core.ipc.cookie import load_key
@@ -28,8 +29,7 @@ DEFAULT_TRANSPORTS = ("tcp",)
 DEFAULT_START_METHOD = "subprocess"
 
 
-@dataclass(kw_only=True)
-class RootOptions:
+class RootOptions(msgspec.Struct, kw_only=True):
     """The arguments of ``open_root_actor()``, which documents them."""
 
     name: str = "root"

@@ -9,10 +9,10 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from types import FrameType
 from typing import Any, Final, NoReturn
 
+import msgspec
 import trio
 
 #: A repetition within this many seconds of the first is the same request: some senders (``timeout``,
@@ -20,8 +20,7 @@ import trio
 REPETITION_WINDOW: Final = 0.25
 
 
-@dataclass(slots=True)
-class DrainRequest:
+class DrainRequest(msgspec.Struct):
     """What :func:`drain_on_signals` yields: ``signum`` is the first signal that came, None while none has."""
 
     signum: int | None = None

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any, NoReturn, TypeAlias
 
+import msgspec
 import trio
 
 from tractor_core.errors import AuthenticationFailed, TransportClosed
@@ -27,8 +27,7 @@ _MAX_SOURCES = 1024
 _OTHERS = "other addresses"
 
 
-@dataclass(slots=True)
-class _Source:
+class _Source(msgspec.Struct):
     since: float
     more: int = 0
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
 from typing import Any
+
+import msgspec
 
 _KIB = 1024
 _MIB = 1024 * _KIB
@@ -17,8 +18,7 @@ _LARGEST_FRAME = 2**32 - 1
 _SMALLEST_FRAME = 4 * _KIB
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Bounds, inherited by children. Sizes in bytes, times in seconds.
 
     ``ValueError`` names the field that makes no sense. Hitting one of them is an error for the
@@ -54,8 +54,8 @@ class Limits:
     cancel_timeout: float = 0.5
 
     def __post_init__(self) -> None:
-        for entry in fields(self):
-            _check(entry.name, getattr(self, entry.name), whole=entry.type == "int")
+        for name, default in zip(self.__struct_fields__, self.__struct_defaults__, strict=True):
+            _check(name, getattr(self, name), whole=isinstance(default, int))
         for name in ("max_handshake_frame", "max_frame"):
             if not _SMALLEST_FRAME <= getattr(self, name) <= _LARGEST_FRAME:
                 raise ValueError(f"{name} must be between {_SMALLEST_FRAME} and {_LARGEST_FRAME} bytes")
@@ -64,12 +64,12 @@ class Limits:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for an ``ActorSpec``; ``Limits.from_dict`` is the way back."""
-        return asdict(self)
+        return msgspec.structs.asdict(self)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Limits:
         """From plain values; what is left out has its default. ``ValueError`` lists unknown names."""
-        known = {entry.name for entry in fields(cls)}
+        known = set(cls.__struct_fields__)
         if unknown := sorted(set(values) - known):
             raise ValueError(f"no such limits: {', '.join(unknown)} (there are: {', '.join(sorted(known))})")
         return cls(**values)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
 from typing import Any, Final, NoReturn, TypeAlias
 
 import msgspec
@@ -45,8 +44,7 @@ class Parameter:
         self.type: Any = kind
 
 
-@dataclass(slots=True)
-class Parameters:
+class Parameters(msgspec.Struct):
     """What a caller of the function ``name`` can fill.
 
     ``rest_type`` and ``names_type`` are those of ``*args`` and ``**kwargs``, ``UNSET`` where there are none.
@@ -56,7 +54,7 @@ class Parameters:
 
     name: str
     only_names: bool = False
-    each: list[Parameter] = field(default_factory=list)
+    each: list[Parameter] = []
     rest_type: Any = UNSET
     names_type: Any = UNSET
 

@@ -1,4 +1,4 @@
-"""Finding, checking and calling plugins. Imports only the seams, the errors and pluggy."""
+"""Finding, checking and calling plugins. Imports only the seams, the errors, msgspec and pluggy."""
 
 from .entrypoints import Provider
 from .manager import PluginManager, ProviderStatus

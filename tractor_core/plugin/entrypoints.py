@@ -9,8 +9,9 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
+
+import msgspec
 
 from ..errors import PluginError
 
@@ -46,8 +47,7 @@ class ProviderLike(Protocol):
     def version(self) -> str: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Provider:
+class Provider(msgspec.Struct, frozen=True):
     """One thing that one distribution provides.
 
     ``kind`` is ``"transport"``, ``"spawner"`` or ``"hooks"``; ``name`` the URL scheme, start method

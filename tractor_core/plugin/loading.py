@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import importlib
 import time
-from dataclasses import dataclass
 from types import ModuleType
+
+import msgspec
 
 from ..errors import PluginError
 from .entrypoints import HOOKS, SPAWNER, TRANSPORT, Provider, normalize
@@ -37,8 +38,7 @@ _TRANSPORT_METHODS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Loaded:
+class Loaded(msgspec.Struct, frozen=True):
     """What importing a provider gave: the object, or why there is none. Times in seconds."""
 
     provider: Provider

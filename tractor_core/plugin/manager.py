@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any, cast
 
+import msgspec
 import pluggy
 
 from ..errors import PluginError
@@ -38,8 +38,7 @@ SPAWNER_ALIASES = {"trio": "subprocess", "mp_forkserver": "forkserver", "mp_spaw
 PROGRAM = "(this program)"
 
 
-@dataclass(frozen=True, slots=True)
-class ProviderStatus:
+class ProviderStatus(msgspec.Struct, frozen=True):
     """A row of :meth:`PluginManager.list_providers`.
 
     ``status`` is ``available``, ``missing extra``, ``broken``, ``shadowed``, ``disabled`` or
@@ -242,7 +241,9 @@ class PluginManager(HookManager):
     def _reject(self, provider: Provider, exc: Exception) -> None:
         message = f"{provider.kind} {provider.name!r}, provided by {provider.source}, cannot be used: {exc}"
         loaded = self._loaded[provider]
-        self._loaded[provider] = replace(loaded, status=BROKEN, plugin=None, message=message, cause=exc)
+        self._loaded[provider] = msgspec.structs.replace(
+            loaded, status=BROKEN, plugin=None, message=message, cause=exc
+        )
 
     def _take(self, kind: str, made: Any, plugin_name: str) -> None:
         maker = self._providers.get(plugin_name, Provider(HOOKS, "", "", plugin_name, ""))

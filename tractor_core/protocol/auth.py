@@ -10,8 +10,9 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeAlias
+
+import msgspec
 
 #: Bytes of fresh randomness that each side puts in its Hello.
 NONCE_SIZE = 32
@@ -31,8 +32,7 @@ def new_nonce() -> bytes:
     return secrets.token_bytes(NONCE_SIZE)
 
 
-@dataclass(frozen=True, slots=True)
-class Transcript:
+class Transcript(msgspec.Struct, frozen=True):
     """What both sides said before the proofs: the Hello frames, byte for byte as they were sent.
 
     The frames, not the structs decoded from them, so that fields which a newer peer adds are
@@ -82,11 +82,13 @@ class SpawnSecrets(Protocol):
         ...
 
 
-@dataclass(slots=True)
 class OneTimeSecrets:
     """A :class:`SpawnSecrets` to which a spawner adds. Without one added, it admits nobody."""
 
-    _secrets: dict[str, bytes] = field(default_factory=dict, repr=False)
+    __slots__ = ("_secrets",)
+
+    def __init__(self) -> None:
+        self._secrets: dict[str, bytes] = {}
 
     def issue(self, uuid: str) -> bytes:
         """Make the secret for a process about to be spawned; ``ValueError`` if it has one."""

@@ -18,13 +18,13 @@ from __future__ import annotations
 import enum
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any, Literal, NoReturn, TypeVar
 
 import msgspec
 
 from tractor_core.msg.types import PROTOCOL, RUNTIME_CID, Aid, Auth, BoxedError, Error, Hello
 from tractor_core.seams import Buffer, PeerFacts
+from tractor_core.seams.values import repr_without
 
 from .auth import MIN_SECRET_SIZE, NONCE_SIZE, SpawnSecrets, Transcript, check_proof, make_proof
 
@@ -53,8 +53,7 @@ class HandshakeError(Exception):
         self.foreign = foreign
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(msgspec.Struct, frozen=True):
     """Who this actor is and what it can prove.
 
     ``key`` is the tree's key; ``key_explicit`` says that the user gave it, so that nothing else
@@ -62,7 +61,7 @@ class Identity:
     """
 
     aid: Aid
-    key: bytes = field(repr=False)
+    key: bytes
     key_explicit: bool = False
     codecs: tuple[str, ...] = ("msgpack",)
 
@@ -74,9 +73,11 @@ class Identity:
         if not 0 < len(self.codecs) <= _MAX_CODECS:
             raise ValueError(f"between 1 and {_MAX_CODECS} codecs are needed, not {len(self.codecs)}")
 
+    def __repr__(self) -> str:
+        return repr_without(self, "key")
 
-@dataclass(frozen=True, slots=True)
-class Peer:
+
+class Peer(msgspec.Struct, frozen=True):
     """Who is at the other end, proved by ``method``; ``codec`` is what both will speak."""
 
     aid: Aid

@@ -6,9 +6,9 @@ import os
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from typing import Any, TypeVar
 
+import msgspec
 import trio
 
 from tractor_core.errors import NoRuntime
@@ -116,7 +116,7 @@ class Actor:
     def become(self, aid: Aid) -> None:
         """Settle the identity (whether it is the registrar) before anybody was told another one."""
         self.aid = aid
-        self.identity = replace(self.identity, aid=aid)
+        self.identity = msgspec.structs.replace(self.identity, aid=aid)
 
     def __repr__(self) -> str:
         return f"<Actor {self.aid} pid={self.aid.pid or os.getpid()}>"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from tractor_core.errors import ModuleNotExposed
 from tractor_core.ipc.channel import Channel
@@ -13,8 +14,7 @@ from tractor_core.ipc.channel import Channel
 PREFIX = "self:"
 
 
-@dataclass(frozen=True, slots=True)
-class SystemEndpoint:
+class SystemEndpoint(msgspec.Struct, frozen=True):
     """A runtime function. Called as ``function(channel, **kwargs)``, or ``function(channel, context, **kwargs)``."""
 
     function: Callable[..., Awaitable[Any]]

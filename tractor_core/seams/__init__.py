@@ -1,7 +1,7 @@
 """The seams: what a transport or a spawn backend must be, and the values that cross.
 
 A leaf room. Plugins import this and nothing else of the package; it imports only the
-standard library, trio and :mod:`tractor_core.errors`.
+standard library, trio, msgspec and :mod:`tractor_core.errors`.
 
 A transport over byte streams finds here what the built-in ones are made of:
 :class:`FrameSplitter` (sans-IO framing), :class:`SocketConnection` and :class:`SocketListener` (any

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
+
+import msgspec
 
 AddressLike: TypeAlias = "str | Address | tuple[str, int] | tuple[str, str] | Sequence[Any]"
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
+class Address(msgspec.Struct, frozen=True):
     """Where an actor can be reached: a scheme and what that scheme's transport makes of the rest.
 
     ``tcp://127.0.0.1:1616`` has a host and a port; ``uds:///run/me/a.sock`` has a path and no
@@ -22,7 +22,7 @@ class Address:
     host: str = ""
     port: int | None = None
     path: str = ""
-    params: tuple[tuple[str, str], ...] = field(default=())
+    params: tuple[tuple[str, str], ...] = ()
 
     @property
     def url(self) -> str:
@@ -41,7 +41,7 @@ class Address:
 
     def with_port(self, port: int) -> Address:
         """The same address with another port (a listener bound to port 0 reports the real one)."""
-        return replace(self, port=port)
+        return msgspec.structs.replace(self, port=port)
 
     def __str__(self) -> str:
         return self.url

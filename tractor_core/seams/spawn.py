@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import msgspec
 
-@dataclass(frozen=True, slots=True)
-class ExitStatus:
+from .values import repr_without
+
+
+class ExitStatus(msgspec.Struct, frozen=True):
     """How a process ended: an exit code, or the number of the signal that killed it."""
 
     code: int | None = None
@@ -35,8 +37,7 @@ class ExitStatus:
         return f"killed by {name}{hint}"
 
 
-@dataclass(frozen=True, slots=True)
-class SpawnRequest:
+class SpawnRequest(msgspec.Struct, frozen=True):
     """What to boot.
 
     The new process must call ``entry`` (``"module:function"``) in its main thread as
@@ -53,15 +54,18 @@ class SpawnRequest:
     uuid: str
     entry: str
     bootstrap: bytes
-    descriptors: Mapping[str, int] = field(default_factory=dict)
+    descriptors: Mapping[str, int] = {}
     env: Mapping[str, str] | None = None
     cwd: str | None = None
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = {}
 
     @property
     def title(self) -> str:
         """What the process should be called where a process list shows it."""
         return f"tractor[{self.name}@{self.uuid[:8]}]"
+
+    def __repr__(self) -> str:
+        return repr_without(self, "bootstrap", "env")
 
 
 class ActorProcess(Protocol):

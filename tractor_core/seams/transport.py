@@ -7,10 +7,12 @@ of what is in them. All methods run in the trio thread.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any, NoReturn, Protocol, TypeAlias
 
+import msgspec
+
 from .address import Address
+from .values import repr_without
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
@@ -18,8 +20,7 @@ Buffer: TypeAlias = bytes | bytearray | memoryview
 HANDSHAKE_FRAME_LIMIT = 64 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class PeerFacts:
+class PeerFacts(msgspec.Struct, frozen=True):
     """What the transport itself proved about the peer; None where it proved nothing.
 
     ``uid`` and ``pid`` come from the kernel (unix sockets), ``certificate`` from TLS or CURVE,
@@ -35,8 +36,7 @@ class PeerFacts:
     encrypted: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class TLSConfig:
+class TLSConfig(msgspec.Struct, frozen=True):
     """Paths of PEM files: this actor's certificate and key, and the authority peers must show."""
 
     cert: str
@@ -44,8 +44,7 @@ class TLSConfig:
     ca: str
 
 
-@dataclass(frozen=True, slots=True)
-class TransportOptions:
+class TransportOptions(msgspec.Struct, frozen=True):
     """What the runtime tells a transport. Sizes in bytes, times in seconds.
 
     ``handshake_frame`` limits each frame until the runtime raises ``Connection.max_frame``;
@@ -60,7 +59,10 @@ class TransportOptions:
     connect_timeout: float = 5.0
     key: bytes = b""
     tls: TLSConfig | None = None
-    extra: dict[str, Any] = field(default_factory=dict)
+    extra: dict[str, Any] = {}
+
+    def __repr__(self) -> str:
+        return repr_without(self, "key")
 
 
 class Connection(Protocol):

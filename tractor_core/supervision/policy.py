@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+import msgspec
 
 
-@dataclass(frozen=True, slots=True)
-class Budget:
+class Budget(msgspec.Struct, frozen=True):
     """When force is used against one child that acknowledged, in seconds from the start of its teardown.
 
     ``sigterm_at`` is also what the child is told as its time left: by then it should have gone.
@@ -16,8 +15,7 @@ class Budget:
     sigkill_at: float
 
 
-@dataclass(frozen=True, slots=True)
-class TeardownPolicy:
+class TeardownPolicy(msgspec.Struct, frozen=True):
     """The bounds of the ladder: request, acknowledgement, SIGTERM, SIGKILL. All in seconds.
 
     * ``ack``: how long a child may take to acknowledge the request; one that does not gets SIGTERM at once.
@@ -38,10 +36,10 @@ class TeardownPolicy:
     margin: float = 0.3
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
+        for name in self.__struct_fields__:
+            value = getattr(self, name)
             if not value >= 0:  # also refuses NaN
-                raise ValueError(f"{field.name} must be a number of seconds >= 0, not {value!r}")
+                raise ValueError(f"{name} must be a number of seconds >= 0, not {value!r}")
 
     def budget(self, time_left: float | None) -> Budget:
         """When to use force, for an actor that itself has ``time_left`` seconds (None: no limit, the root).
