@@ -11,11 +11,12 @@ which returns whom to wake and may leave messages in ``outbox``.
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
 from tractor_core.msg import types as m
 
-from .credit import ReceiveBuffer, SendWindow, Window
+from .credit import POLICIES, ReceiveBuffer, SendWindow, Window
 
 
 class Side(enum.Enum):
@@ -102,7 +103,8 @@ OPENER: Table = {
 }
 
 CALLEE: Table = {
-    Local.RUN: {_S.SCHEDULED: _S.RUNNING},
+    # Over before its first step, where the channel was cut in between: the task still runs, cancelled.
+    Local.RUN: {_S.SCHEDULED: _S.RUNNING, _S.DONE: _S.DONE},
     Local.STARTED: {_S.RUNNING: _S.STARTED},
     Local.OPEN: {_S.STARTED: _S.STREAMING},
     Local.SEND: {_S.STREAMING: _S.STREAMING},
@@ -200,19 +202,32 @@ class Dialog:
         self._move(Local.RUN)
 
     def start_value(self, value: Any) -> m.Started:
-        """Callee: the first value, once."""
+        """Callee: the first value, once. A call has none."""
+        if self.functype == "asyncfunc":
+            raise IllegalHere("a call has no first value")
         self._move(Local.STARTED)
         return m.Started(self.cid, value)
 
     def open_stream(self, window: Window, policy: str) -> m.Open | None:
-        """Open this side's half; may be done once. None where nobody is left to be told."""
+        """Open this side's half; may be done once. None where nobody is left to be told.
+
+        May leave a grant in ``outbox``, to be sent like the ``Open`` itself: for what came before this side opened.
+        ``ValueError`` for a window under which nothing could be sent, or an unknown policy.
+        """
+        if not window.valid or policy not in POLICIES:
+            raise ValueError(f"not a window and a policy: {window}, {policy!r}")
         if self.opened:
             raise IllegalHere("a stream is opened once")
+        if self.state is State.DONE and self.started is None:
+            raise IllegalHere("the dialog ended before it could have a stream")
         self._move(Local.OPEN)
         self.opened = True
         self._inbox().open(window, unbounded=policy == "buffer")
         if self.state is State.DONE:
             return None
+        credit = self.credit_due()
+        if credit is not None:
+            self.outbox.append(credit)
         return m.Open(self.cid, window.messages, window.size, policy)
 
     def can_send(self) -> bool:
@@ -223,7 +238,7 @@ class Dialog:
         """Use credit for a payload of ``size`` bytes; False where there is none now."""
         window = self.send_window
         if window is None:
-            window = self.send_window = SendWindow()
+            window = self._sending()
         return window.take(size)
 
     def stop(self) -> m.Stop | None:
@@ -245,7 +260,7 @@ class Dialog:
 
     def returned(self, value: Any) -> m.Return:
         """Callee: the final result."""
-        if self.functype == "context" and self.state is State.RUNNING:
+        if self.functype != "asyncfunc" and self.state is State.RUNNING:
             raise IllegalHere("returned without calling started()")
         self._move(Local.RETURN)
         outcome = self.outcome = m.Return(self.cid, value)
@@ -261,7 +276,9 @@ class Dialog:
             self.stopped = True
         return message
 
-    def cancel(self, by: tuple[str, str], reason: str = "", time_left: float | None = None) -> m.Cancel | None:
+    def cancel(
+        self, by: tuple[str, str], reason: str = "", time_left: float | None = None
+    ) -> m.Cancel | None:
         """Ask for this dialog's end. Returns what to send (opener), None at the callee or if it is over."""
         if self.state is State.DONE:
             return None
@@ -287,7 +304,8 @@ class Dialog:
     def receive(self, message: Any) -> int:
         """Take one message from the peer; returns whom to wake (``Wake`` bits).
 
-        Raises :class:`ProtocolViolation` where the message is illegal here. Late messages for a finished dialog are ignored.
+        Raises :class:`ProtocolViolation` where the message, or what it says, is illegal here; the dialog must then be
+        ended (:meth:`cut`). Late messages for a finished dialog are ignored.
         """
         state = self.state
         if state is State.DONE:
@@ -307,10 +325,20 @@ class Dialog:
             inbox = self.inbox = ReceiveBuffer()
         return inbox
 
+    def _sending(self) -> SendWindow:
+        window = self.send_window
+        if window is None:
+            window = self.send_window = SendWindow()
+        return window
+
     def _on_start_ack(self, message: m.StartAck) -> int:
+        if message.functype != self.functype:
+            raise ProtocolViolation("StartAck of another kind than was asked for")
         return NOBODY
 
     def _on_started(self, message: m.Started) -> int:
+        if self.functype == "asyncfunc":
+            raise ProtocolViolation("Started in a call")
         self.started = message
         return W_STARTED
 
@@ -318,8 +346,7 @@ class Dialog:
         if self.peer_stopped:
             raise ProtocolViolation("Yield after Stop")
         inbox = self._inbox()
-        inbox.put(message.pld)
-        if inbox.overrun():
+        if not inbox.put(message.pld):
             raise ProtocolViolation("more stream values than were granted")
         credit = inbox.credit(self.cid)
         if credit is not None:
@@ -327,32 +354,42 @@ class Dialog:
         return W_STREAM
 
     def _on_stop(self, message: m.Stop) -> int:
+        if self.peer_stopped:
+            raise ProtocolViolation("Stop after Stop")
         self.peer_stopped = True
         return W_STREAM
 
     def _on_open(self, message: m.Open) -> int:
-        if self.send_window is None:
-            self.send_window = SendWindow()
-        self.send_window.open(Window(message.messages, message.size), message.policy)
+        sending = self._sending()
+        if sending.policy is not None:
+            raise ProtocolViolation("Open after Open")
+        window = Window(message.messages, message.size)
+        if not window.valid or message.policy not in POLICIES:
+            raise ProtocolViolation("Open with a window or policy that there is not")
+        sending.open(window, message.policy)
         return W_CREDIT
 
     def _on_credit(self, message: m.Credit) -> int:
-        if self.send_window is not None:
-            self.send_window.grant(message.messages, message.size)
+        if not self._sending().grant(message.messages, message.size):
+            raise ProtocolViolation("Credit for what was not sent")
         return W_CREDIT
 
     def _on_cancel(self, message: m.Cancel) -> int:
+        if message.runtime:
+            raise ProtocolViolation("Cancel of the runtime under the id of a dialog")
         self.outbox.append(m.CancelAck(self.cid, True))
         self.cancel_acked = True
         self.canceller = self.canceller or message.canceller
         return W_CANCEL | W_STREAM | W_CREDIT
 
     def _on_cancel_ack(self, message: m.CancelAck) -> int:
+        if not self.cancel_called:
+            raise ProtocolViolation("CancelAck without a Cancel")
         self.cancel_acked = self.cancel_acked or message.ok
         return W_CANCEL_ACK
 
     def _on_return(self, message: m.Return) -> int:
-        if self.functype == "context" and self.started is None:
+        if self.functype != "asyncfunc" and self.started is None:
             raise ProtocolViolation("Return before Started")
         self.outcome = message
         return W_DONE | W_STREAM | W_CREDIT | W_CANCEL_ACK | W_STARTED
@@ -365,7 +402,7 @@ class Dialog:
         return W_DONE | W_STREAM | W_CREDIT | W_CANCEL_ACK | W_STARTED
 
 
-_HANDLERS: dict[type[m.Message], Any] = {
+_HANDLERS: dict[type[m.Message], Callable[[Dialog, Any], int]] = {
     m.StartAck: Dialog._on_start_ack,
     m.Started: Dialog._on_started,
     m.Yield: Dialog._on_yield,

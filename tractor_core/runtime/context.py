@@ -303,6 +303,8 @@ class Context:
             raise RuntimeError(self._why_no_stream()) from None
         if announcement is not None:
             self.post(announcement, lazy=True)
+            # A grant for what came before this side opened.
+            self._flush_outbox()
         stream: MsgStream[Any, Any] = MsgStream(self)
         self._stream = stream
         try:
