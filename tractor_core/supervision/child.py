@@ -22,6 +22,9 @@ log = get_logger("supervision")
 #: How long a broken channel waits for the exit status that explains it (seconds).
 EXPLAIN_TIMEOUT = 0.05
 
+#: How long what is already in the socket of an ended process may take to be read (seconds).
+DRAIN_TIMEOUT = 0.2
+
 
 class MainTask:
     """The one task of a run-once actor."""
@@ -33,6 +36,7 @@ class MainTask:
         self._result: Any = None
         self._error: BaseException | None = None
         self._finished = trio.Event()
+        self._waiting = 0
         #: Somebody got the error from ``wait_for_result()``: it is theirs.
         self.delivered = False
 
@@ -49,6 +53,8 @@ class MainTask:
             self._result = self._decode(result_of(self._call.dialog).pld)
         except Exception as error:
             self._error = error
+        # Who waits at this moment gets it for certain; who gave up before does not.
+        self.delivered = self._waiting > 0
         self._finished.set()
 
     @property
@@ -60,9 +66,14 @@ class MainTask:
         return error
 
     async def wait_for_result(self) -> Any:
-        self.delivered = True
-        await self._finished.wait()
+        """The result, or the error; the same every time."""
+        self._waiting += 1
+        try:
+            await self._finished.wait()
+        finally:
+            self._waiting -= 1
         if self._error is not None:
+            self.delivered = True
             raise self._error
         return self._result
 
@@ -83,7 +94,7 @@ class Child:
         #: Cancelled to begin its end.
         self.scope = trio.CancelScope()
         self.hard_kill = False
-        #: This actor, or an authorised peer by way of it, asked for its end.
+        #: It is not to be missed: somebody here asked for its end, or its teardown has begun.
         self.end_asked = False
         self.gone = trio.Event()
         self._death: ActorDied | None = None
@@ -128,11 +139,28 @@ class Child:
             )
         return self._death
 
+    def late_error(self) -> BaseException | None:
+        """The failure of a run-once actor that came while it was already being ended."""
+        if self.main is None or self.main.delivered:
+            return None
+        error = self.main.error
+        # A channel that broke under a child that was told to go is no failure.
+        return None if self.end_asked and isinstance(error, TransportClosed) else error
+
+    async def close_channel(self) -> None:
+        """Read what it said last, now that its process has ended, and close. Call this shielded."""
+        if self.channel is None:
+            return
+        with trio.move_on_after(DRAIN_TIMEOUT):
+            await self.channel.wait_closed()
+        self.channel.abort()
+        await self.channel.wait_closed()
+        if self.main is not None:
+            self.main.settle()
+
     def release(self) -> None:
         """Let go of everything that outlives its process; idempotent."""
         self.actor.secrets.forget(self.uuid)
-        if self.channel is not None:
-            self.channel.abort()
         if self.lifeline is not None:
             self.lifeline.close()
         if self.guard is not None:

@@ -137,16 +137,23 @@ class ActorNursery:
     # -- supervising ------------------------------------------------------------------------------
 
     async def _supervise(
-        self, child: Child, options: ChildOptions, main: Any, *, task_status: trio.TaskStatus[Portal]
+        self,
+        child: Child,
+        options: ChildOptions,
+        main: tuple[Any, dict[str, Any]] | None,
+        *,
+        task_status: trio.TaskStatus[Portal],
     ) -> None:
         """Own one child from its start to its end; raises what its owner must know."""
         error: BaseException | None = None
+        started = False
         try:
             with child.scope:
                 await self._actor.room(Supervisor).launch(child, options)
                 assert child.portal is not None
                 if main is not None:
                     self._start_main(child, *main)
+                started = True
                 task_status.started(child.portal)
                 await self._watch(child)
         except BaseExceptionGroup as group:
@@ -154,13 +161,11 @@ class ActorNursery:
         except BaseException as raised:
             error = raised
         await self._end(child)
-        late = self._late_error(child)
-        if late is not None and late is not error:
-            if error is None or isinstance(error, trio.Cancelled):
-                error = late
+        if error is None or isinstance(error, trio.Cancelled):
+            error = child.late_error() or error
         if error is not None:
             raise error
-        if child.portal is None:
+        if not started:
             raise RuntimeError(f"the nursery was cancelled while actor {child.name!r} was being started")
 
     def _start_main(self, child: Child, fn: Any, kwargs: dict[str, Any]) -> None:
@@ -188,24 +193,16 @@ class ActorNursery:
         if not status.ok and not child.end_asked:
             raise child.death(status)
 
-    def _late_error(self, child: Child) -> BaseException | None:
-        """The failure of a run-once actor that came while it was already being ended."""
-        if child.main is None:
-            return None
-        child.main.settle()
-        error = child.main.error
-        return error if error is not None and not child.main.delivered and not child.end_asked else None
-
     async def _end(self, child: Child) -> None:
         """End the child and all below it, whatever state it is in; shielded and bounded."""
-        asked = child.end_asked
+        process = child.process
         # Whatever breaks from here on is of this actor's making, unless the child was dead before.
-        if child.process is not None and child.process.poll() is None:
+        if process is not None and process.poll() is None:
             child.end_asked = True
         try:
-            if child.process is not None:
+            if process is not None:
                 status = await teardown(
-                    child.process,
+                    process,
                     request=child.request_end,
                     policy=self._policy,
                     time_left=self._actor.time_left(),
@@ -214,17 +211,10 @@ class ActorNursery:
                 log.runtime("actor %s ended: %s", child.name, status)
                 await self._wait_subtree(child)
         finally:
-            if child.main is not None:
-                await self._drain_channel(child)
-            child.end_asked = asked
+            with trio.CancelScope(shield=True):
+                await child.close_channel()
             child.release()
             self._children.pop(child.uuid, None)
-
-    async def _drain_channel(self, child: Child) -> None:
-        """Let a last result that is already in the socket be read."""
-        if child.channel is not None:
-            with trio.CancelScope(shield=True), trio.move_on_after(0.2):
-                await child.channel.wait_closed()
 
     async def _wait_subtree(self, child: Child) -> None:
         if child.guard is None:

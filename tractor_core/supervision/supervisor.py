@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
@@ -25,8 +24,7 @@ from .lifeline import Lifeline, SubtreeGuard, guard_descriptors
 ENTRY = "tractor_core.app.child:main"
 
 
-@dataclass(frozen=True, slots=True)
-class ChildOptions:
+class ChildOptions(msgspec.Struct, frozen=True):
     """What ``start_actor`` was told about one child; None means "as I am"."""
 
     enable_modules: Sequence[str] = ()
@@ -38,7 +36,7 @@ class ChildOptions:
     infect_asyncio: bool = False
     inherit_parent_main: bool = True
     start_method: str | None = None
-    spawn_options: Mapping[str, Any] = field(default_factory=dict)
+    spawn_options: Mapping[str, Any] = {}
     env: Mapping[str, str] | None = None
     cwd: str | None = None
 
@@ -61,6 +59,7 @@ class Supervisor:
         """
         actor = self.actor
         backend = actor.plugins.spawner(options.start_method or actor.start_method)
+        self._check_addresses(options)
         expected = actor.secrets.expect(child.uuid)
         actor.explain_closing(child.uuid, child.explain)
         await self._spawn(child, options, backend, expected.secret)
@@ -81,6 +80,14 @@ class Supervisor:
             raise exited[0] if exited else _no_answer(child)
         assert child.channel is not None
         child.channel.dialogs.pop(m.RUNTIME_CID, None)
+
+    def _check_addresses(self, options: ChildOptions) -> None:
+        """What is wrong with a transport or an address is said here, before there is a process to say it."""
+        plugins = self.actor.plugins
+        for scheme in options.transports or ():
+            plugins.transport(scheme)
+        for url in options.bind_addrs:
+            plugins.transport(url.partition(":")[0]).parse(url)
 
     async def _spawn(self, child: Child, options: ChildOptions, backend: SpawnBackend, secret: bytes) -> None:
         descriptors: dict[str, int] = {}

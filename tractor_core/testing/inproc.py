@@ -1,7 +1,8 @@
 """``inproc``: actors as tasks of this very trio run, for tests in virtual time.
 
-Everything but the process is real: bootstrap, handshake, channels, teardown. To terminate or kill such an actor is to
-cancel its tasks and cut its connections.
+Everything but the process is real: bootstrap, handshake, channels, teardown. To terminate or kill such an
+actor is to cut its connections, so that it says nothing more to anybody, and to cancel its tasks. Unlike a
+process it still runs its clean-up then, and what is shielded from cancellation runs on: its end is waited for.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import trio
 from tractor_core.app.child import run_child
 from tractor_core.log import get_logger
 from tractor_core.msg.types import Bootstrap
+from tractor_core.runtime.actor import Actor
 from tractor_core.seams import ExitStatus, SpawnRequest
 
 log = get_logger("testing")
@@ -28,6 +30,7 @@ class InprocActor:
 
     def __init__(self) -> None:
         self._scope = trio.CancelScope()
+        self._actor: Actor | None = None
         self._status: ExitStatus | None = None
         self._ended = trio.Event()
         self._signal: int | None = None
@@ -37,7 +40,7 @@ class InprocActor:
         code = 1
         try:
             with self._scope:
-                code = await run_child(bootstrap, {}, own_process=False)
+                code = await run_child(bootstrap, {}, own_process=False, on_actor=self._found)
         except Exception:
             log.exception("in-process actor %s failed", bootstrap.name)
         finally:
@@ -61,10 +64,18 @@ class InprocActor:
     def kill(self) -> None:
         self._end_by(signal.SIGKILL)
 
+    def _found(self, actor: Actor) -> None:
+        self._actor = actor
+
     def _end_by(self, signum: int) -> None:
-        if self._status is None:
-            self._signal = self._signal or int(signum)
-            self._scope.cancel()
+        if self._status is not None or self._signal is not None:
+            return
+        self._signal = int(signum)
+        if self._actor is not None:
+            for channels in self._actor.peers.values():
+                for channel in channels:
+                    channel.abort()
+        self._scope.cancel()
 
 
 class InprocBackend:

@@ -1,0 +1,615 @@
+"""What a nursery promises, over trees of in-process actors in virtual time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+
+import tractor_core as tractor
+from tractor_core.errors import NoResult, PluginError
+
+pytestmark = pytest.mark.usefixtures("autojump_clock")
+
+#: What happened, in order; in-process actors can share it with the test.
+LOG: list[Any] = []
+
+
+@pytest.fixture(autouse=True)
+def _empty_log() -> None:
+    LOG.clear()
+
+
+@asynccontextmanager
+async def nursery(**options: Any) -> AsyncIterator[tractor.ActorNursery]:
+    options.setdefault("start_method", "inproc")
+    async with tractor.open_nursery(registry_addrs=["mem://nursery"], **options) as an:
+        yield an
+
+
+# -- endpoints -------------------------------------------------------------------------------
+
+
+async def name() -> str:
+    return tractor.current_actor().name
+
+
+async def wait(seconds: float = math.inf, *, result: Any = None) -> Any:
+    try:
+        await trio.sleep(seconds)
+    finally:
+        LOG.append(f"{tractor.current_actor().name} left")
+    return result
+
+
+async def fail(message: str, after: float = 0) -> None:
+    await trio.sleep(after)
+    raise ValueError(message)
+
+
+async def slow_to_leave(seconds: float) -> None:
+    try:
+        await trio.sleep_forever()
+    finally:
+        with trio.CancelScope(shield=True):
+            await trio.sleep(seconds)
+        LOG.append("left slowly")
+
+
+async def fail_when_cancelled(message: str) -> None:
+    try:
+        await trio.sleep_forever()
+    finally:
+        raise ValueError(message)
+
+
+async def end_self() -> None:
+    tractor.current_actor().cancel_soon()
+
+
+async def nested_failure(depth: int) -> None:
+    """Fail ``depth`` levels further down, by nurseries in endpoints."""
+    if depth == 0:
+        raise KeyError("deep down")
+    async with tractor.open_nursery() as an:
+        await an.run_in_actor(nested_failure, name=f"level{depth}", depth=depth - 1)
+
+
+async def nested_wait() -> None:
+    async with tractor.open_nursery() as an:
+        for index in range(2):
+            await an.run_in_actor(wait, name=f"grandchild{index}")
+
+
+async def cancel_named(target: str) -> bool:
+    async with tractor.find_actor(target) as portal:
+        assert portal is not None
+        return await portal.cancel_actor()
+
+
+# -- leaving the block -----------------------------------------------------------------------
+
+
+async def test_the_block_waits_for_actors_that_run_once() -> None:
+    async with nursery() as an:
+        portal = await an.run_in_actor(wait, seconds=5, result=7)
+        started = trio.current_time()
+    assert trio.current_time() - started >= 5
+    assert LOG == ["wait left"]
+    assert await portal.wait_for_result() == 7
+
+
+async def test_the_block_waits_for_daemons_until_they_are_cancelled() -> None:
+    async with nursery() as an:
+        portal = await an.start_actor("daemon", enable_modules=[__name__])
+        async with trio.open_nursery() as tasks:
+            with trio.move_on_after(100) as scope:
+                tasks.start_soon(portal.run, wait, 50)
+                await trio.sleep_forever()
+            assert scope.cancelled_caught
+        assert await portal.cancel_actor()
+    assert LOG == ["daemon left"]
+
+
+async def test_a_result_can_be_asked_for_again_and_after_the_end() -> None:
+    async with nursery() as an:
+        portal = await an.run_in_actor(wait, seconds=1, result=[1, 2])
+        assert await portal.wait_for_result() == [1, 2]
+        assert await portal.wait_for_result() == [1, 2]
+    assert await portal.wait_for_result() == [1, 2]
+    with pytest.warns(DeprecationWarning):
+        assert await portal.result() == [1, 2]
+
+
+async def test_several_tasks_may_wait_for_one_result() -> None:
+    results = []
+
+    async def waiter(portal: tractor.Portal) -> None:
+        results.append(await portal.wait_for_result())
+
+    async with nursery() as an:
+        portal = await an.run_in_actor(wait, seconds=1, result=3)
+        async with trio.open_nursery() as tasks:
+            for _ in range(3):
+                tasks.start_soon(waiter, portal)
+    assert results == [3, 3, 3]
+
+
+async def test_a_daemon_has_no_result() -> None:
+    async with nursery() as an:
+        portal = await an.start_actor("daemon")
+        with pytest.warns(UserWarning, match="daemon"):
+            assert await portal.wait_for_result() is NoResult
+        await an.cancel()
+
+
+async def test_the_name_is_the_functions_unless_given() -> None:
+    async with nursery() as an:
+        first = await an.run_in_actor(name)
+        second = await an.run_in_actor(name, name="other")
+        assert await first.wait_for_result() == "name"
+        assert await second.wait_for_result() == "other"
+        assert first.chan.aid.name == "name"
+
+
+@pytest.mark.parametrize("bad", ["", None, 3])
+async def test_a_name_is_a_non_empty_string(bad: Any) -> None:
+    async with nursery() as an:
+        with pytest.raises(TypeError, match="name"):
+            await an.start_actor(bad)
+
+
+# -- errors ----------------------------------------------------------------------------------
+
+
+async def test_an_undelivered_error_is_raised_bare_by_the_block() -> None:
+    with pytest.raises(tractor.RemoteActorError) as caught:
+        async with nursery() as an:
+            await an.run_in_actor(fail, message="alone")
+    assert caught.value.boxed_type is ValueError
+    assert caught.value.src_uid is not None and caught.value.src_uid[0] == "fail"
+
+
+async def test_a_delivered_error_belongs_to_the_caller() -> None:
+    async with nursery() as an:
+        portal = await an.run_in_actor(fail, message="mine", after=1)
+        errors = []
+        for _ in range(2):
+            with pytest.raises(tractor.RemoteActorError, match="mine") as caught:
+                await portal.wait_for_result()
+            errors.append(caught.value)
+    assert errors[0] is errors[1]
+
+
+async def test_an_error_nobody_waited_long_enough_for_is_raised_by_the_block() -> None:
+    with pytest.raises(tractor.RemoteActorError, match="late"):
+        async with nursery() as an:
+            portal = await an.run_in_actor(fail, message="late", after=5)
+            with trio.move_on_after(1):
+                await portal.wait_for_result()
+
+
+async def test_a_delivered_error_that_leaves_the_block_is_raised_once() -> None:
+    with pytest.raises(tractor.RemoteActorError, match="once"):
+        async with nursery() as an:
+            portal = await an.run_in_actor(fail, message="once", after=1)
+            await an.start_actor("other")
+            await portal.wait_for_result()
+
+
+async def test_an_error_in_the_block_cancels_all_and_is_raised_bare() -> None:
+    error = ValueError("block")
+    with pytest.raises(ValueError, match="block") as caught:
+        async with nursery() as an:
+            for index in range(3):
+                await an.run_in_actor(wait, name=f"waiter{index}")
+            portal = await an.start_actor("daemon", enable_modules=[__name__])
+            assert await portal.run(name) == "daemon"
+            raise error
+    assert caught.value is error
+    assert sorted(LOG) == ["waiter0 left", "waiter1 left", "waiter2 left"]
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
+async def test_any_exception_of_the_block_passes(kind: type[BaseException]) -> None:
+    with pytest.raises(kind):
+        async with nursery() as an:
+            await an.run_in_actor(wait)
+            raise kind
+    assert LOG == ["wait left"]
+
+
+async def test_a_failing_actor_cancels_the_block_and_its_siblings() -> None:
+    with pytest.raises(tractor.RemoteActorError, match="first"):
+        async with nursery() as an:
+            await an.run_in_actor(wait)
+            await an.run_in_actor(fail, message="first", after=1)
+            try:
+                await trio.sleep_forever()
+            finally:
+                LOG.append("block left")
+    assert LOG[0] == "block left"
+    assert LOG[1:] == ["wait left"]
+
+
+async def test_several_errors_are_a_group_without_duplicates() -> None:
+    with pytest.raises(ExceptionGroup) as caught:
+        async with nursery() as an:
+            await an.run_in_actor(fail_when_cancelled, name="one", message="one")
+            await an.run_in_actor(fail_when_cancelled, name="two", message="two")
+            raise ValueError("block")
+    messages = sorted(getattr(error, "message", str(error)) for error in caught.value.exceptions)
+    assert messages == ["block", "one", "two"]
+
+
+async def test_many_actors_failing_at_once() -> None:
+    with pytest.raises(ExceptionGroup) as caught:
+        async with nursery() as an:
+            for index in range(25):
+                await an.run_in_actor(fail, name=f"actor{index}", message=str(index), after=1000)
+    errors = caught.value.exceptions
+    assert all(isinstance(error, tractor.RemoteActorError) for error in errors)
+    assert len({error.message for error in errors}) == len(errors)
+
+
+async def test_a_failure_deep_down_arrives_bare_with_its_path() -> None:
+    with pytest.raises(tractor.RemoteActorError) as caught:
+        async with nursery() as an:
+            await an.run_in_actor(nested_failure, name="level3", depth=2)
+    error = caught.value
+    assert error.src_type is KeyError
+    assert error.boxed_type is tractor.RemoteActorError
+    assert [uid[0] for uid in error.relay_path] == ["level1", "level2", "level3"]
+    assert isinstance(error.unwrap(), KeyError)
+
+
+# -- cancelling ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("hard_kill", [False, True])
+async def test_cancel_ends_the_actors_and_not_the_block(hard_kill: bool) -> None:
+    async with nursery() as an:
+        await an.start_actor("daemon")
+        portal = await an.run_in_actor(wait)
+        assert not an.cancel_called
+        await an.cancel(hard_kill=hard_kill)
+        assert an.cancel_called and an.cancelled_caught
+        with pytest.warns(DeprecationWarning):
+            assert an.cancelled
+        with pytest.raises((tractor.ContextCancelled, tractor.TransportClosed)):
+            await portal.wait_for_result()
+        LOG.append("block goes on")
+    assert LOG == ["wait left", "block goes on"]
+
+
+async def test_cancel_may_be_called_again_and_with_nobody_there() -> None:
+    async with nursery() as an:
+        await an.cancel()
+        await an.cancel()
+        assert an.cancelled_caught
+
+
+async def test_no_actor_starts_after_cancel() -> None:
+    async with nursery() as an:
+        await an.cancel()
+        with pytest.raises(RuntimeError, match="cancelled"):
+            await an.start_actor("late")
+
+
+async def test_no_actor_starts_after_the_block() -> None:
+    async with nursery() as an:
+        pass
+    with pytest.raises(RuntimeError, match="left"):
+        await an.start_actor("late")
+
+
+async def test_a_deadline_around_the_nursery() -> None:
+    with trio.move_on_after(10) as scope:
+        async with nursery() as an:
+            await an.run_in_actor(wait)
+            await an.start_actor("daemon")
+    assert scope.cancelled_caught
+    assert LOG == ["wait left"]
+
+
+async def test_cancelling_waits_until_actors_have_left() -> None:
+    async with nursery() as an:
+        await an.run_in_actor(slow_to_leave, seconds=2)
+        await trio.testing.wait_all_tasks_blocked()
+        await an.cancel()
+        assert LOG == ["left slowly"]
+
+
+async def test_an_actor_that_ends_itself_is_no_error() -> None:
+    async with nursery() as an:
+        portal = await an.start_actor("daemon", enable_modules=[__name__])
+        other = await an.start_actor("other", enable_modules=[__name__])
+        try:
+            await portal.run(end_self)
+        except tractor.ContextCancelled as error:
+            assert error.canceller == portal.chan.uid
+        await portal.chan.wait_closed()
+        assert await other.run(name) == "other"
+        await other.cancel_actor()
+
+
+async def test_an_actor_may_be_cancelled_by_its_sibling() -> None:
+    async with nursery() as an:
+        victim = await an.start_actor("victim", enable_modules=[__name__])
+        sibling = await an.start_actor("sibling", enable_modules=[__name__])
+        assert await sibling.run(cancel_named, target="victim")
+        await victim.chan.wait_closed()
+        assert await sibling.run(name) == "sibling"
+        await an.cancel()
+
+
+async def test_a_task_of_an_actor_cancelled_by_its_sibling_says_so() -> None:
+    async with nursery() as an:
+        victim = await an.start_actor("victim", enable_modules=[__name__])
+        sibling = await an.start_actor("sibling", enable_modules=[__name__])
+
+        async def kill_later() -> None:
+            await trio.sleep(1)
+            await sibling.run(cancel_named, target="victim")
+
+        async with trio.open_nursery() as tasks:
+            tasks.start_soon(kill_later)
+            with pytest.raises(tractor.ContextCancelled) as caught:
+                await victim.run(wait)
+        assert caught.value.canceller == sibling.chan.uid
+        await an.cancel()
+
+
+async def test_cancel_actor_ends_the_portals_calls_quietly() -> None:
+    async with nursery() as an:
+        portal = await an.run_in_actor(wait)
+        await trio.testing.wait_all_tasks_blocked()
+        assert await portal.cancel_actor()
+    assert LOG == ["wait left"]
+
+
+# -- starting --------------------------------------------------------------------------------
+
+
+def actors_alive() -> int:
+    """How many in-process actors there are in this run."""
+
+    def count(task: trio.lowlevel.Task) -> int:
+        own = sum("InprocActor.run" in task.name for task in [task])
+        return own + sum(count(child) for nursery in task.child_nurseries for child in nursery.child_tasks)
+
+    root = trio.lowlevel.current_root_task()
+    assert root is not None
+    return count(root)
+
+
+async def cancelled_after(steps: int, function: Callable[[], Awaitable[object]]) -> bool:
+    """Run ``function``, cancelled after so many ticks of the loop; whether it ended before."""
+    with trio.CancelScope() as scope:
+
+        async def canceller() -> None:
+            for _ in range(steps):
+                await trio.lowlevel.cancel_shielded_checkpoint()
+            scope.cancel()
+
+        async with trio.open_nursery() as tasks:
+            tasks.start_soon(canceller)
+            await function()
+            tasks.cancel_scope.cancel()
+    return not scope.cancelled_caught
+
+
+async def test_cancelled_while_starting_leaves_nothing() -> None:
+    async with nursery() as an:
+        for steps in range(0, 120, 3):
+            if await cancelled_after(steps, lambda: an.start_actor("victim")):
+                break
+            assert not an._children
+        else:
+            pytest.fail("it never started")
+        await an.cancel()
+        assert not an._children
+
+
+@pytest.mark.parametrize("steps", range(0, 60, 4))
+async def test_cancel_while_another_task_starts_an_actor(steps: int) -> None:
+    async with nursery() as an:
+        refused = []
+
+        async def starter() -> None:
+            try:
+                await an.start_actor("starting")
+            except RuntimeError as error:
+                refused.append(str(error))
+
+        async with trio.open_nursery() as tasks:
+            tasks.start_soon(starter)
+            for _ in range(steps):
+                await trio.lowlevel.checkpoint()
+            await an.cancel()
+        assert not an._children
+        assert all("cancelled" in message for message in refused), refused
+
+
+async def test_a_module_that_cannot_be_imported_fails_the_start_alone() -> None:
+    async with nursery() as an:
+        other = await an.start_actor("other", enable_modules=[__name__])
+        with pytest.raises((tractor.RemoteActorError, ModuleNotFoundError), match="no_such_module"):
+            await an.start_actor("broken", enable_modules=["no_such_module"])
+        assert await other.run(name) == "other"
+        await an.cancel()
+
+
+async def test_an_unknown_start_method_lists_those_there_are() -> None:
+    async with nursery() as an:
+        with pytest.raises(PluginError, match=r"carrier-pigeon[\s\S]*subprocess"):
+            await an.start_actor("bird", start_method="carrier-pigeon")
+        assert not an._children
+
+
+async def test_bad_options_are_refused_before_anything_starts() -> None:
+    async with nursery() as an:
+        with pytest.raises(TypeError, match="list of module names"):
+            await an.start_actor("actor", enable_modules="module")
+        with pytest.raises(TypeError, match="async function"):
+            await an.run_in_actor(len)  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match="no options"):
+            await an.start_actor("actor", spawn_options={"colour": "red"})
+        with pytest.raises(PluginError, match="gopher"):
+            await an.start_actor("actor", bind_addrs=["gopher://here"])
+        assert not an._children
+
+
+async def test_names_may_be_used_twice() -> None:
+    async with nursery() as an:
+        first = await an.start_actor("twin", enable_modules=[__name__])
+        second = await an.start_actor("twin", enable_modules=[__name__])
+        assert first.chan.uid != second.chan.uid
+        await an.cancel()
+
+
+async def test_deprecated_names_of_options() -> None:
+    async with nursery() as an:
+        with pytest.warns(DeprecationWarning, match="enable_modules"):
+            portal = await an.start_actor("old", rpc_module_paths=[__name__])
+        assert await portal.run(name) == "old"
+        with pytest.warns(DeprecationWarning, match="bind_addrs"):
+            await an.start_actor("bound", tpt_bind_addrs=["mem://bound"])
+        await an.cancel()
+
+
+# -- nurseries in one actor --------------------------------------------------------------------
+
+
+async def test_nested_nurseries_in_one_actor() -> None:
+    async with nursery() as outer:
+        portal = await outer.start_actor("outer", enable_modules=[__name__])
+        with pytest.raises(tractor.RemoteActorError, match="inside"):
+            async with tractor.open_nursery() as inner:
+                await inner.run_in_actor(wait)
+                await inner.run_in_actor(fail, message="inside", after=1)
+        assert LOG == ["wait left"]
+        assert await portal.run(name) == "outer"
+        await portal.cancel_actor()
+
+
+async def test_an_error_in_an_inner_nursery_ends_both() -> None:
+    with pytest.raises(tractor.RemoteActorError, match="inside"):
+        async with nursery() as outer:
+            await outer.start_actor("outer")
+            async with tractor.open_nursery() as inner:
+                await inner.run_in_actor(fail, message="inside")
+
+
+async def test_a_nursery_in_an_endpoint_ends_with_its_caller() -> None:
+    async with nursery() as an:
+        portal = await an.start_actor("middle", enable_modules=[__name__])
+        with trio.move_on_after(10):
+            await portal.run(nested_wait)
+        assert sorted(LOG) == ["grandchild0 left", "grandchild1 left"]
+        assert await portal.run(name) == "middle"
+        await portal.cancel_actor()
+
+
+async def test_a_second_root_is_refused() -> None:
+    async with nursery() as an:
+        with pytest.raises(RuntimeError, match="already"):
+            async with tractor.open_root_actor():
+                pass
+        with pytest.raises(RuntimeError, match="loglevel"):
+            async with tractor.open_nursery(loglevel="info"):
+                pass
+        await an.cancel()
+
+
+# -- what surrounds an actor's life -----------------------------------------------------------
+
+
+async def close_at_the_end() -> None:
+    actor = tractor.current_actor()
+    actor.lifetime_stack.callback(LOG.append, f"{actor.name} closed")
+
+
+@pytest.mark.parametrize("ending", ["cancel_actor", "nursery", "self", "block error", "kill"])
+async def test_the_lifetime_stack_closes_however_an_actor_ends(ending: str) -> None:
+    class BlockError(Exception):
+        pass
+
+    try:
+        async with nursery() as an:
+            tractor.current_actor().lifetime_stack.callback(LOG.append, "root closed")
+            portal = await an.start_actor("daemon", enable_modules=[__name__])
+            await portal.run(close_at_the_end)
+            if ending == "cancel_actor":
+                await portal.cancel_actor()
+            elif ending == "nursery":
+                await an.cancel()
+            elif ending == "self":
+                with pytest.raises(tractor.ContextCancelled):
+                    await portal.run(end_self_and_wait)
+            elif ending == "kill":
+                await an.cancel(hard_kill=True)
+            else:
+                raise BlockError
+    except BlockError:
+        pass
+    assert LOG == ["daemon closed", "root closed"]
+
+
+async def end_self_and_wait() -> None:
+    tractor.current_actor().cancel_soon()
+    await trio.sleep_forever()
+
+
+# -- clusters --------------------------------------------------------------------------------
+
+
+async def test_a_cluster_has_portals_by_name() -> None:
+    async with tractor.open_actor_cluster(
+        [__name__], count=3, registry_addrs=["mem://cluster"], start_method="inproc"
+    ) as portals:
+        assert list(portals) == ["root.worker_0", "root.worker_1", "root.worker_2"]
+        for expected, portal in portals.items():
+            assert await portal.run(name) == expected
+
+
+async def test_a_cluster_with_names_given() -> None:
+    options: dict[str, Any] = {"registry_addrs": ["mem://cluster"], "start_method": "inproc"}
+    async with tractor.open_actor_cluster([__name__], names=["a", "b"], **options) as portals:
+        assert [await portal.run(name) for portal in portals.values()] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"names": ["a", "a"]}, "unique"),
+        ({"names": ["a"], "count": 2}, "1 names were given for 2"),
+        ({"count": 0}, "at least one"),
+        ({"names": []}, "at least one"),
+    ],
+)
+async def test_a_cluster_that_makes_no_sense(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        async with tractor.open_actor_cluster([__name__], **arguments):
+            pass
+
+
+async def test_an_error_in_a_cluster_ends_it() -> None:
+    with pytest.raises(tractor.RemoteActorError, match="oops"):
+        async with tractor.open_actor_cluster(
+            [__name__], count=3, registry_addrs=["mem://cluster"], start_method="inproc", hard_kill=True
+        ) as portals:
+            await portals["root.worker_1"].run(fail, "oops")
+
+
+async def test_a_cluster_one_of_which_cannot_start() -> None:
+    with pytest.raises((tractor.RemoteActorError, ModuleNotFoundError), match="no_such_module"):
+        async with tractor.open_actor_cluster(
+            ["no_such_module"], count=1, registry_addrs=["mem://cluster"], start_method="inproc"
+        ):
+            pass
