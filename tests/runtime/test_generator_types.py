@@ -33,7 +33,9 @@ async def wrong_numbers() -> AsyncIterator[int]:
 
 
 async def test_items_arrive_typed_and_the_end_is_quiet(autojump_clock: trio.testing.MockClock) -> None:
-    async with tractor.open_nursery(registry_addrs=["mem://generator-types"], start_method="inproc") as nursery:
+    async with tractor.open_nursery(
+        registry_addrs=["mem://generator-types"], start_method="inproc"
+    ) as nursery:
         portal = await nursery.start_actor("source", enable_modules=[__name__])
         async with portal.open_stream_from(points, count=3) as stream:
             assert [point async for point in stream] == [Point(0, 0), Point(1, -1), Point(2, -2)]

@@ -57,6 +57,8 @@ class Context:
         #: What is cancelled when the other side ends this one: the opener's block, the callee's task.
         self.scope = trio.CancelScope()
         self.cancelled_caught = False
+        #: The error that the peer was told of before this side's task ended.
+        self.reported: BaseException | None = None
         self._overflow: Overflow = overflow
         self._stream: MsgStream[Any, Any] | None = None
         self._discarding = False
@@ -231,6 +233,7 @@ class Context:
         """Tell the peer that this side failed, so that its task ends too."""
         try:
             self.post(self.dialog.failed(box(error, self.actor.uid)))
+            self.reported = error
         except IllegalHere:
             pass  # over already, or (callee) about to end with this very error
 

@@ -34,17 +34,20 @@ class Served(Protocol):
     chan: Channel
     dialog: Dialog
     scope: trio.CancelScope
+    reported: BaseException | None
 
 
 class ServedCall:
     """The callee's side of a call: lighter than a context. A sink of its channel."""
 
-    __slots__ = ("chan", "dialog", "scope")
+    __slots__ = ("chan", "dialog", "reported", "scope")
 
     def __init__(self, channel: Channel, dialog: Dialog) -> None:
         self.chan = channel
         self.dialog = dialog
         self.scope = trio.CancelScope()
+        #: The error that the peer was told of before the task ended: contexts only.
+        self.reported: BaseException | None = None
 
     def deliver(self, message: Any) -> None:
         dialog = self.dialog
@@ -166,7 +169,8 @@ def _send_error(actor: Actor, served: Served, error: BaseException | None) -> No
     dialog, channel = served.dialog, served.chan
     if dialog.done:
         if isinstance(error, Exception) and not isinstance(error, TransportClosed):
-            log.error("a task for %s failed after its channel had ended", channel.aid, exc_info=error)
+            if error is not served.reported:
+                log.error("a task for %s failed after its dialog had ended", channel.aid, exc_info=error)
         return
     if error is None:
         if dialog.peer_error is not None:

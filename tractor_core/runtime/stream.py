@@ -139,9 +139,10 @@ class MsgStream(trio.abc.Channel[Any], Generic[SendT, RecvT]):
         """
         if self._broadcaster is not None:
             return await self._broadcaster.receive()  # type: ignore[no-any-return]
-        return await self._receive()
+        return await self.receive_unshared()
 
-    async def _receive(self) -> Any:
+    async def receive_unshared(self) -> Any:
+        """Like :meth:`receive`, without regard to subscribers."""
         await trio.lowlevel.checkpoint_if_cancelled()
         context = self._context
         waited = False
@@ -191,9 +192,7 @@ class MsgStream(trio.abc.Channel[Any], Generic[SendT, RecvT]):
         The first use is permanent: from then on :meth:`receive` is one subscriber among them. ``send()`` stays as it is.
         """
         if self._broadcaster is None:
-            self._broadcaster = broadcast_receiver(
-                self, BROADCAST_BUFFER, receive_afunc=self._receive, receive_nowait_func=self.receive_nowait_unshared
-            )
+            self._broadcaster = broadcast_receiver(_Source(self), BROADCAST_BUFFER)
         async with self._broadcaster.subscribe() as receiver:
             yield receiver
 
@@ -209,3 +208,11 @@ class MsgStream(trio.abc.Channel[Any], Generic[SendT, RecvT]):
         if not self._closed:
             self._closed = True
             self._context.stream_closed()
+
+
+class _Source:
+    """A stream as the source of its own broadcast: past the subscribers."""
+
+    def __init__(self, stream: MsgStream[Any, Any]) -> None:
+        self.receive = stream.receive_unshared
+        self.receive_nowait = stream.receive_nowait_unshared

@@ -1,0 +1,70 @@
+"""One stream for several tasks, and what is said when its receiver does not keep up."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+import trio
+import trio.testing
+
+import tractor_core as tractor
+
+
+@tractor.context
+async def count_up(ctx: tractor.Context, upto: int) -> None:
+    await ctx.started()
+    async with ctx.open_stream() as stream:
+        await stream.receive()
+        for number in range(upto):
+            await stream.send(number)
+
+
+async def test_subscribers_get_everything(autojump_clock: trio.testing.MockClock) -> None:
+    received: dict[str, list[int]] = {"a": [], "b": []}
+
+    async def subscribe(
+        name: str, stream: tractor.MsgStream[str, int], *, task_status: trio.TaskStatus[None]
+    ) -> None:
+        async with stream.subscribe() as receiver:
+            task_status.started()
+            async for number in receiver:
+                received[name].append(number)
+
+    async with tractor.open_nursery(registry_addrs=["mem://subscribers"], start_method="inproc") as nursery:
+        portal = await nursery.start_actor("counter", enable_modules=[__name__])
+        async with portal.open_context(count_up, upto=50) as (ctx, _):
+            async with ctx.open_stream(overflow="block") as stream, trio.open_nursery() as tasks:
+                await tasks.start(subscribe, "a", stream)
+                await tasks.start(subscribe, "b", stream)
+                await stream.send("go")
+        await portal.cancel_actor()
+    assert received == {"a": list(range(50)), "b": list(range(50))}
+
+
+async def test_receive_nowait_works_beside_subscribers(autojump_clock: trio.testing.MockClock) -> None:
+    async with tractor.open_nursery(registry_addrs=["mem://nowait"], start_method="inproc") as nursery:
+        portal = await nursery.start_actor("counter", enable_modules=[__name__])
+        async with portal.open_context(count_up, upto=3) as (ctx, _):
+            async with ctx.open_stream(overflow="block") as stream, stream.subscribe() as receiver:
+                with pytest.raises(trio.WouldBlock):
+                    stream.receive_nowait()
+                await stream.send("go")
+                await trio.testing.wait_all_tasks_blocked()
+                assert [stream.receive_nowait() for _ in range(3)] == [0, 1, 2]
+                assert [receiver.receive_nowait() for _ in range(3)] == [0, 1, 2]
+        await portal.cancel_actor()
+
+
+async def test_an_overrun_is_reported_once(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with tractor.open_nursery(registry_addrs=["mem://overrun-once"], start_method="inproc") as nursery:
+        portal = await nursery.start_actor("counter", enable_modules=[__name__])
+        with caplog.at_level(logging.WARNING), pytest.raises(tractor.StreamOverrun):
+            async with portal.open_context(count_up, upto=200) as (ctx, _):
+                async with ctx.open_stream() as stream:
+                    await stream.send("go")
+                    await trio.sleep_forever()
+        await portal.cancel_actor()
+    assert caplog.records == []
