@@ -52,8 +52,8 @@ class Listeners:
             return
         if actor.plugins.transport(address.scheme).exposure(address) == "network":
             raise ValueError(
-                f"{address.url} can be reached from the network: give the tree a key of its own (auth_key= or "
-                "TRACTOR_AUTH_KEY_FILE) or certificates (tls=), or bind a loopback address"
+                f"{address.url} can be reached from the network: give the tree a key of its own (auth_key= "
+                "or TRACTOR_AUTH_KEY_FILE) or certificates (tls=), or bind a loopback address"
             )
 
     async def aclose(self) -> None:
@@ -62,11 +62,14 @@ class Listeners:
             scope.cancel()
         for endpoint in self._endpoints:
             await endpoint.aclose()
+            if endpoint.address in self._actor.accept_addrs:
+                self._actor.accept_addrs.remove(endpoint.address)
+        self._scopes.clear()
+        self._endpoints.clear()
 
 
 def default_addresses(actor: Actor, taken: Sequence[Address] = ()) -> list[Address]:
     """An ephemeral address for each of the actor's transports that ``taken`` does not serve."""
     served = {address.scheme for address in taken}
-    return [
-        actor.plugins.transport(scheme).default_bind() for scheme in actor.transports if scheme not in served
-    ]
+    wanted = [scheme for scheme in actor.transports if scheme not in served]
+    return [actor.plugins.transport(scheme).default_bind() for scheme in wanted]

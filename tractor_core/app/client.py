@@ -8,16 +8,17 @@ from contextlib import asynccontextmanager
 from uuid import uuid4
 
 from tractor_core.errors import PluginError
+from tractor_core.ipc.channel import Channel
 from tractor_core.ipc.cookie import load_key
 from tractor_core.ipc.limits import Limits
 from tractor_core.msg.exposure import Exposed
-from tractor_core.msg.types import Aid
+from tractor_core.msg.types import Aid, Cancel
 from tractor_core.plugin.manager import PluginManager
 from tractor_core.protocol.handshake import Identity
 from tractor_core.runtime.actor import Actor
 from tractor_core.runtime.dialling import dial, dialled_portal
 from tractor_core.runtime.portal import Portal
-from tractor_core.runtime.state import current_actor
+from tractor_core.runtime.state import actor_of_task
 from tractor_core.seams import AddressLike, TLSConfig, parse_address
 
 from .running import run_actor
@@ -34,31 +35,44 @@ async def open_portal(
 ) -> AsyncIterator[Portal]:
     """Dial an actor by its address; no registrar is needed.
 
-    From inside an actor the connection is that actor's own. From plain trio code this makes a light client, called ``name``: it can call and is
-    not called, listens nowhere and spawns nothing. Raises ``OSError`` when nobody can be reached there, ``AuthenticationFailed`` when one side
-    refuses the other, ``TransportClosed`` for what is no actor.
+    From inside an actor the connection is that actor's own, unless ``auth_key`` or ``tls`` are given. Else
+    this makes a light client, called ``name``: it can call and is not called, listens nowhere, spawns nothing
+    and is not what ``current_actor()`` finds.
+
+    Raises ``OSError`` when nobody can be reached there, ``AuthenticationFailed`` when one side refuses the
+    other, ``TransportClosed`` for what is no actor.
     """
     if token is not None:
-        raise PluginError("clients that prove themselves by a token are not part of this version of tractor-core")
+        raise PluginError("clients that prove themselves by a token (token=) are not part of this version")
     target = parse_address(address)
-    actor = current_actor(err_on_no_runtime=False)
+    actor = actor_of_task()
     if actor is not None and auth_key is None and tls is None:
         channel = await dial(actor, target)
         async with dialled_portal(actor, channel) as portal:
             yield portal
         return
-    client = _light_client(auth_key, tls, name or f"client-{os.getpid()}")
-    async with run_actor(client):
+    plugins = PluginManager.from_environment() if actor is None else actor.plugins
+    client = _light_client(plugins, auth_key, tls, name or f"client-{os.getpid()}")
+    async with run_actor(client, current=False):
         channel = await dial(client, target)
         async with dialled_portal(client, channel) as portal:
             yield portal
 
 
-def _light_client(auth_key: bytes | str | None, tls: TLSConfig | None, name: str) -> Actor:
+class LightClient(Actor):
+    """An actor without a tree: what nobody supervises, nobody else ends either."""
+
+    def on_runtime_cancel(self, channel: Channel, message: Cancel) -> bool:
+        return False
+
+
+def _light_client(
+    plugins: PluginManager, auth_key: bytes | str | None, tls: TLSConfig | None, name: str
+) -> Actor:
     key, explicit = load_key(auth_key, os.environ)
-    actor = Actor(
+    actor = LightClient(
         Identity(Aid(name, str(uuid4()), os.getpid()), key, explicit),
-        plugins=PluginManager.from_environment(),
+        plugins=plugins,
         limits=Limits(),
         exposed=Exposed(),
         is_root=False,

@@ -19,7 +19,7 @@ from tractor_core.msg.types import Aid
 from tractor_core.plugin.manager import PluginManager
 from tractor_core.protocol.handshake import Identity
 from tractor_core.runtime.actor import Actor
-from tractor_core.runtime.state import current_actor
+from tractor_core.runtime.state import actor_of_task, current_actor
 from tractor_core.seams import Address, AddressLike, TLSConfig, parse_address
 
 from .main_module import is_preparing_main
@@ -63,6 +63,9 @@ class RootOptions(msgspec.Struct, kw_only=True):
         if self.tpt_bind_addrs is not None:
             _renamed("tpt_bind_addrs", "bind_addrs")
             self.bind_addrs = self.bind_addrs or self.tpt_bind_addrs
+        for name in ("registry_addrs", "bind_addrs", "enable_transports", "enable_modules"):
+            if isinstance(value := getattr(self, name), str):
+                raise TypeError(f"{name} is a list, so write {name}=[{value!r}]")
         if self.debug_mode or self.maybe_enable_greenback:
             raise PluginError(
                 "the multi-process debugger (debug_mode=True) is not part of this version of tractor-core"
@@ -70,8 +73,10 @@ class RootOptions(msgspec.Struct, kw_only=True):
 
 
 def schemes_of(options: RootOptions, environ: Mapping[str, str] = os.environ) -> list[str]:
-    """The transports to listen with, best first: the environment's, else the argument's, else those of the
-    addresses given, else TCP."""
+    """The transports to listen with, best first.
+
+    The environment's, else the argument's, else those of the addresses given, else TCP.
+    """
     named = environ.get("TRACTOR_TRANSPORTS", "")
     given = [scheme.strip() for scheme in named.split(",") if scheme.strip()]
     if not given:
@@ -85,12 +90,14 @@ def schemes_of(options: RootOptions, environ: Mapping[str, str] = os.environ) ->
 def addresses_of(plugins: PluginManager, values: Sequence[AddressLike]) -> list[Address]:
     """Addresses as their own transports understand them; ``ValueError`` names what is wrong with one."""
     parsed = [parse_address(value) for value in values]
-    return [plugins.transport(address.scheme).parse(address.url) for address in parsed]
+    addresses = [plugins.transport(address.scheme).parse(address.url) for address in parsed]
+    # Twice the same is once; only "any port" can be had several times.
+    return [a for index, a in enumerate(addresses) if a.port == 0 or a not in addresses[:index]]
 
 
 def make_root(options: RootOptions, environ: Mapping[str, str] = os.environ) -> Actor:
     """The actor that ``options`` describe, not yet running."""
-    if current_actor(err_on_no_runtime=False) is not None:
+    if actor_of_task() is not None:
         raise RuntimeError("there is an actor runtime in this task tree already")
     if is_preparing_main():
         raise RuntimeError(

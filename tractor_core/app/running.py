@@ -22,14 +22,15 @@ GOODBYE_TIMEOUT = 0.3
 
 
 @asynccontextmanager
-async def run_actor(actor: Actor) -> AsyncIterator[Listeners]:
+async def run_actor(actor: Actor, *, current: bool = True) -> AsyncIterator[Listeners]:
     """Run the actor's runtime around a block; yields where its listeners are to be opened.
 
     On leaving, in this order: endpoint tasks are cancelled and report it, channels say goodbye, listeners and channels
-    close, ``lifetime_stack`` unwinds. A single error is raised bare.
+    close, ``lifetime_stack`` unwinds. A single error is raised bare. ``current=False`` leaves
+    ``current_actor()`` in the block as it is.
     """
-    entered = Entered(actor)
-    label = actor_label.set(str(actor.aid))
+    entered = Entered(actor) if current else None
+    label = actor_label.set(str(actor.aid)) if current else None
     actor.dispatch = Dispatcher(actor)
     actor.plugins.load_hooks()
     if actor.plugins.actor_starting:
@@ -46,9 +47,11 @@ async def run_actor(actor: Actor) -> AsyncIterator[Listeners]:
         finally:
             if actor.plugins.actor_stopped:
                 actor.plugins.notify("tractor_actor_stopped", actor=actor)
-            entered.leave()
+            if entered is not None:
+                entered.leave()
             try:
-                actor_label.reset(label)
+                if label is not None:
+                    actor_label.reset(label)
             except ValueError:
                 pass  # left from another context, which ends with its own copy
 

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import msgspec
 import trio
 
-from tractor_core.errors import RemoteActorError, TractorError, TransportClosed
+from tractor_core.errors import ContextCancelled, TractorError, TransportClosed
 from tractor_core.ipc.channel import Channel
 from tractor_core.log import get_logger
 from tractor_core.runtime.actor import Actor
-from tractor_core.runtime.dialling import dial, nearest_first
+from tractor_core.runtime.dialling import dial
 from tractor_core.runtime.portal import Portal
+from tractor_core.seams import Address, parse_address
 
 from .registrar import Found, Registrar
 
 log = get_logger("discovery")
 
+T = TypeVar("T")
+
 #: Seconds between attempts to reach a registrar that is gone: doubled from the first to the last.
 FIRST_RETRY, LAST_RETRY = 0.1, 5.0
+
+#: Seconds that a look-up waits for a registrar that is gone; as long as the longest wait between attempts.
+PATIENCE = 5.0
 
 
 class RegistryLink:
@@ -41,7 +47,7 @@ class RegistryLink:
 
     async def register(self) -> None:
         """Register now; raises what keeps it from it."""
-        addresses = [address.url for address in self.actor.accept_addrs]
+        addresses = [advertised(address).url for address in self.actor.accept_addrs]
         if self.local is not None:
             self.local.register(self.actor.aid, addresses, None)
             return
@@ -56,11 +62,14 @@ class RegistryLink:
         while True:
             if self._channel is not None:
                 await self._channel.wait_closed()
+            if self.actor.cancel_called:
+                # It is this actor that ends: nobody shall find it any more.
+                return
             await self._reconnect()
 
     async def _reconnect(self) -> None:
         wait = FIRST_RETRY
-        while True:
+        while not self.actor.cancel_called:
             try:
                 await self.register()
             except (OSError, TractorError) as error:
@@ -73,51 +82,77 @@ class RegistryLink:
                 return
 
     async def _dial(self) -> Channel:
+        """The first registrar that answers, in the order in which their addresses were given."""
         last: Exception = ConnectionRefusedError("this actor knows no registry address")
-        for address in nearest_first(self.actor, [address.url for address in self.actor.reg_addrs]):
+        for address in self.actor.reg_addrs:
             try:
-                return await dial(self.actor, address)
+                channel = await dial(self.actor, address)
             except (OSError, TractorError) as error:
                 last = error
+                continue
+            if channel.aid.is_registrar:
+                return channel
+            await channel.aclose()
+            last = ConnectionRefusedError(f"{channel.aid} at {address.url} is no registrar")
         raise last
 
     # -- questions --------------------------------------------------------------------------------
 
-    async def portal(self) -> Portal:
-        """A portal to the registrar; waits for the link if it is down just now."""
-        while self._channel is None or self._channel.closed:
-            with trio.move_on_after(LAST_RETRY) as scope:
+    def is_at(self, address: Address) -> bool:
+        """Whether the registrar of this link is the one at ``address``, as far as is known."""
+        if self.local is not None:
+            return address in self.actor.accept_addrs
+        return self._channel is not None and not self._channel.closed and self._channel.raddr == address
+
+    async def portal(self, patience: float = PATIENCE) -> Portal:
+        """A portal to the registrar; waits for the link if it is down just now.
+
+        ``TransportClosed`` when it is not up again after ``patience`` seconds.
+        """
+        with trio.move_on_after(patience):
+            while self._channel is None or self._channel.closed:
                 await self._changed.wait()
-            if scope.cancelled_caught:
-                raise TransportClosed("the registrar is gone and does not come back")
-        return Portal(self.actor, self._channel)
+            return Portal(self.actor, self._channel)
+        raise TransportClosed("the registrar is gone and does not come back")
 
     async def find(self, name: str) -> list[Found]:
+        """All actors of that name, the newest first."""
         if self.local is not None:
             return self.local.find(name)
-        return found(await (await self.portal()).run_from_ns("self", "find", name=name))
+        return await self._ask(PATIENCE, "find", found, name=name)
 
     async def wait(self, name: str) -> list[Found]:
         """Like :meth:`find`, once there is one, across losses of the registrar."""
         if self.local is not None:
             return await self.local.wait(name)
-        while True:
-            portal = await self.portal()
-            try:
-                return found(await portal.run_from_ns("self", "wait", name=name))
-            except TransportClosed:
-                log.runtime("registrar lost while waiting for %r; asking again", name)
-            except RemoteActorError:
-                if not portal.chan.closed:
-                    raise
+        return await self._ask(float("inf"), "wait", found, name=name)
 
     async def refused(self, uuid: str, addresses: Sequence[str]) -> None:
         """Tell the registrar that nobody answered at these addresses."""
         if self.local is not None:
-            self.local.refused(uuid, addresses)
+            await self.local.refused(uuid, addresses)
             return
-        portal = await self.portal()
-        await portal.run_from_ns("self", "refused", uuid=uuid, addresses=list(addresses))
+        await self._ask(PATIENCE, "refused", lambda _: None, uuid=uuid, addresses=list(addresses))
+
+    async def _ask(
+        self, patience: float, question: str, convert: Callable[[Any], T], /, **kwargs: Any
+    ) -> T:
+        """Ask the registrar, and ask again where it went away before it answered."""
+        while True:
+            portal = await self.portal(patience)
+            try:
+                return convert(await portal.run_from_ns("self", question, **kwargs))
+            except TransportClosed:
+                log.runtime("registrar lost before it answered; asking again")
+            except ContextCancelled:
+                # It is ending, and has cancelled what it served.
+                await portal.chan.wait_closed()
+
+
+def advertised(address: Address) -> Address:
+    """What others are told of a bound address: itself, or what its ``advertise`` parameter says."""
+    told = address.param("advertise")
+    return address if told is None else parse_address(f"{address.scheme}://{told}")
 
 
 def found(value: Any) -> list[Found]:

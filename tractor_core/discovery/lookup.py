@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Any, Literal, overload
 
 import trio
@@ -12,6 +12,7 @@ import trio
 from tractor_core.errors import TractorError, TransportClosed
 from tractor_core.ipc.channel import Channel
 from tractor_core.log import get_logger
+from tractor_core.msg.types import RUNTIME_CID
 from tractor_core.runtime.actor import Actor
 from tractor_core.runtime.dialling import dial, dial_any, dialled_portal
 from tractor_core.runtime.portal import Portal
@@ -19,7 +20,7 @@ from tractor_core.runtime.state import current_actor
 from tractor_core.seams import Address, AddressLike, parse_address
 
 from .link import RegistryLink, found
-from .registrar import Found, Registrar
+from .registrar import Change, Found, Registrar
 
 log = get_logger("discovery")
 
@@ -32,22 +33,31 @@ class LocalRegistry:
         self.chan: Channel | None = None
 
     async def run_from_ns(self, namespace: str, name: str, /, **kwargs: Any) -> Any:
-        """The calls of namespace ``self`` that make sense for oneself: ``find`` and ``wait``."""
+        """The calls of namespace ``self`` that make sense for oneself: ``find``, ``wait`` and ``refused``."""
         if namespace == "self" and name == "find":
             return self.registrar.find(**kwargs)
         if namespace == "self" and name == "wait":
             return await self.registrar.wait(**kwargs)
-        raise ValueError(f"the local registry serves self:find and self:wait, not {namespace}:{name}")
+        if namespace == "self" and name == "refused":
+            return await self.registrar.refused(**kwargs)
+        raise ValueError(f"the local registry serves self:find, :wait and :refused, not {namespace}:{name}")
 
 
 @asynccontextmanager
 async def get_registry(addr: AddressLike | None = None) -> AsyncIterator[Portal | LocalRegistry]:
-    """A portal to the registrar (a local shim inside it); ``addr`` asks for the one at that address."""
+    """A portal to the registrar (a local shim inside it); ``addr`` asks for the one at that address.
+
+    ``OSError`` where nobody can be reached there, ``TransportClosed`` where what answers is no registrar
+    or this actor's own does not come back.
+    """
     actor = current_actor()
     link = actor.room(RegistryLink)
-    if addr is not None and parse_address(addr) not in actor.reg_addrs:
-        channel = await dial(actor, parse_address(addr))
+    address = None if addr is None else address_of(actor, addr)
+    if address is not None and not link.is_at(address):
+        channel = await dial(actor, address)
         async with dialled_portal(actor, channel) as portal:
+            if not channel.aid.is_registrar:
+                raise TransportClosed(f"{channel.aid} at {address.url} is no registrar")
             yield portal
     elif link.local is not None:
         yield LocalRegistry(link.local)
@@ -63,7 +73,7 @@ def find_actor(
     only_first: Literal[True] = True,
     raise_on_none: bool = False,
     enable_transports: Any = None,
-) -> _PortalOrNone: ...
+) -> AbstractAsyncContextManager[Portal | None]: ...
 @overload
 def find_actor(
     name: str,
@@ -72,35 +82,50 @@ def find_actor(
     only_first: Literal[False],
     raise_on_none: bool = False,
     enable_transports: Any = None,
-) -> _Portals: ...
-def find_actor(name: str, **options: Any) -> Any:
-    """Find actors by name: yields a portal to the nearest, newest one, or None.
-
-    Connected peers are tried first, then the registrar. ``only_first=False`` yields a list of portals to all of that name. ``raise_on_none``
-    raises ``RuntimeError`` where there is none. A connection made for this is closed with the block.
-    """
-    return _find_actor(name, **options)
-
-
-@asynccontextmanager
-async def _find_actor(
+) -> AbstractAsyncContextManager[list[Portal]]: ...
+@overload
+def find_actor(
+    name: str,
+    *,
+    registry_addrs: Sequence[AddressLike] | None = None,
+    only_first: bool,
+    raise_on_none: bool = False,
+    enable_transports: Any = None,
+) -> AbstractAsyncContextManager[Portal | list[Portal] | None]: ...
+def find_actor(
     name: str,
     *,
     registry_addrs: Sequence[AddressLike] | None = None,
     only_first: bool = True,
     raise_on_none: bool = False,
     enable_transports: Any = None,
-) -> AsyncIterator[Any]:
+) -> AbstractAsyncContextManager[Any]:
+    """Find actors by name: yields a portal to the newest one, at its nearest address, or None.
+
+    Connected peers are tried first, then the registrar. ``only_first=False`` yields a list of portals to all
+    of that name; ``raise_on_none`` raises ``RuntimeError`` where there is none. ``registry_addrs`` asks the
+    registrars there instead of this actor's own; ``OSError`` or ``TransportClosed`` where none of them
+    answers, ``AuthenticationFailed`` for one with another key. A connection made for this is closed with the
+    block. An actor does not find itself.
+    """
     if enable_transports is not None:
-        warnings.warn("find_actor(enable_transports=) has no effect: addresses say their scheme", DeprecationWarning, 3)
+        message = "find_actor(enable_transports=) has no effect: addresses say their scheme"
+        warnings.warn(message, DeprecationWarning, stacklevel=2)
+    return _find_actor(name, registry_addrs, only_first, raise_on_none)
+
+
+@asynccontextmanager
+async def _find_actor(
+    name: str, registry_addrs: Sequence[AddressLike] | None, only_first: bool, raise_on_none: bool
+) -> AsyncIterator[Any]:
     actor = current_actor()
     async with AsyncExitStack() as stack:
         portals: list[Portal] = []
         if registry_addrs is None and only_first:
             portals = _connected(actor, name)
         if not portals:
-            for candidate in await _ask(actor, name, registry_addrs):
-                portal = await _reach(actor, candidate, stack)
+            for candidate, registrar in await _ask(actor, name, registry_addrs):
+                portal = await _reach(actor, candidate, registrar, stack)
                 if portal is not None:
                     portals.append(portal)
                     if only_first:
@@ -130,7 +155,7 @@ async def _wait_reachable(
 ) -> Portal | None:
     """One round: what the registrar knows once it knows something, dialled."""
     for candidate in await _await_registration(actor, name, registry_addr):
-        portal = await _reach(actor, candidate, stack)
+        portal = await _reach(actor, candidate, registry_addr, stack)
         if portal is not None:
             return portal
     # Registered but not to be reached: it may be on its way out, or in.
@@ -149,13 +174,12 @@ async def _await_registration(actor: Actor, name: str, registry_addr: AddressLik
 async def query_actor(
     name: str, regaddr: AddressLike | None = None
 ) -> AsyncIterator[tuple[Address | None, Portal | LocalRegistry]]:
-    """Ask without connecting: yields ``(address, registrar_portal)``, the address None where there is none."""
+    """Ask without connecting: yields ``(address, registrar_portal)``, the address None if there is none."""
     actor = current_actor()
     async with get_registry(regaddr) as portal:
         answer = await portal.run_from_ns("self", "find", name=name)
-        candidates = answer if isinstance(portal, LocalRegistry) else found(answer)
         address: Address | None = None
-        for candidate in candidates:
+        for candidate in found(answer):
             if candidate.addresses:
                 address = actor.nearest(candidate.addresses)
                 break
@@ -163,17 +187,19 @@ async def query_actor(
 
 
 @asynccontextmanager
-async def watch_actors(prefix: str = "") -> AsyncIterator[AsyncIterator[tuple[str, str, list[str]]]]:
-    """Watch registrations: yields an async iterator of ``(event, name, addresses)``.
+async def watch_actors(prefix: str = "") -> AsyncIterator[AsyncIterator[Change]]:
+    """Watch registrations of names that begin with ``prefix``.
 
-    ``event`` is ``"registered"`` or ``"unregistered"``; what is registered already comes first. An actor's entry goes
-    as soon as its channel to the registrar breaks.
+    Yields an async iterator of ``(event, name, addresses)``, where ``event`` is ``"registered"`` or
+    ``"unregistered"``; what is registered already comes first. An actor's entry goes as soon as its channel
+    to the registrar breaks. One who falls some 10,000 events behind gets ``trio.TooSlowError`` (boxed,
+    outside of the registrar); ``TransportClosed`` when the registrar is gone.
     """
     actor = current_actor()
     link = actor.room(RegistryLink)
     if link.local is not None:
-        with link.local.watching(prefix) as events:
-            yield aiter(events)
+        async with link.local.watching(prefix) as changes:
+            yield changes
         return
     portal = await link.portal()
     async with portal.open_system_context("watch", prefix=prefix) as (context, _):
@@ -182,9 +208,15 @@ async def watch_actors(prefix: str = "") -> AsyncIterator[AsyncIterator[tuple[st
         await context.cancel()
 
 
-async def _as_tuples(stream: Any) -> AsyncIterator[tuple[str, str, list[str]]]:
+async def _as_tuples(stream: Any) -> AsyncIterator[Change]:
     async for event, name, addresses in stream:
         yield event, name, addresses
+
+
+def address_of(actor: Actor, value: AddressLike) -> Address:
+    """An address as its transport understands it; ``ValueError`` or ``PluginError`` say what is wrong."""
+    address = parse_address(value)
+    return actor.plugins.transport(address.scheme).parse(address.url)
 
 
 def _connected(actor: Actor, name: str) -> list[Portal]:
@@ -196,34 +228,57 @@ def _connected(actor: Actor, name: str) -> list[Portal]:
         if channel.aid.name == name
         and not channel.closed
         and (channel.dialled or channel.peer.method == "spawn")
+        # A child that is still being configured has nothing to offer yet.
+        and RUNTIME_CID not in channel.dialogs
     ]
     return [Portal(actor, channel) for channel in reversed(channels)]
 
 
-async def _ask(actor: Actor, name: str, registry_addrs: Sequence[AddressLike] | None) -> list[Found]:
+async def _ask(
+    actor: Actor, name: str, registry_addrs: Sequence[AddressLike] | None
+) -> list[tuple[Found, AddressLike | None]]:
+    """What the registrars know of that name, and which one knew it (None: this actor's own)."""
     if registry_addrs is None:
-        return await actor.room(RegistryLink).find(name)
-    candidates: list[Found] = []
+        return [(candidate, None) for candidate in await actor.room(RegistryLink).find(name)]
+    candidates: dict[str, tuple[Found, AddressLike]] = {}
+    unreached: list[OSError | TransportClosed] = []
     for addr in registry_addrs:
         try:
             async with get_registry(addr) as portal:
                 answer = await portal.run_from_ns("self", "find", name=name)
-                candidates += answer if isinstance(portal, LocalRegistry) else found(answer)
         except (OSError, TransportClosed) as error:
             log.runtime("registrar at %s not reached: %s", addr, error)
-    return candidates
+            unreached.append(error)
+        else:
+            for candidate in found(answer):
+                candidates.setdefault(candidate.uuid, (candidate, addr))
+    if unreached and len(unreached) == len(registry_addrs):
+        raise unreached[-1]
+    return [*candidates.values()]
 
 
-async def _reach(actor: Actor, candidate: Found, stack: AsyncExitStack) -> Portal | None:
-    """Dial a registered actor; what refuses is reported, and None returned."""
+async def _reach(
+    actor: Actor, candidate: Found, registrar: AddressLike | None, stack: AsyncExitStack
+) -> Portal | None:
+    """Dial a registered actor; what refuses is reported to whom it was heard from. None: nothing answers."""
     if candidate.uuid == actor.aid.uuid:
         return None
     channel, refused = await dial_any(actor, candidate.addresses, expect_uuid=candidate.uuid)
     if refused:
-        try:
-            await actor.room(RegistryLink).refused(candidate.uuid, [address.url for address in refused])
-        except TractorError as error:
-            log.runtime("refused addresses of %s not reported: %s", candidate.name, error)
+        # Beside: whoever looks somebody up need not wait until the registrar has checked this.
+        urls = [address.url for address in refused]
+        actor.network.start_soon(_report, actor, candidate, urls, registrar, name="refused addresses")
     if channel is None:
         return None
     return await stack.enter_async_context(dialled_portal(actor, channel))
+
+
+async def _report(actor: Actor, candidate: Found, urls: list[str], registrar: AddressLike | None) -> None:
+    try:
+        if registrar is None:
+            await actor.room(RegistryLink).refused(candidate.uuid, urls)
+        else:
+            async with get_registry(registrar) as portal:
+                await portal.run_from_ns("self", "refused", uuid=candidate.uuid, addresses=urls)
+    except (OSError, TractorError) as error:
+        log.runtime("refused addresses of %s not reported: %s", candidate.name, error)

@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from itertools import count
 from typing import Any, Literal
 
 import msgspec
 import trio
 
+from tractor_core.errors import TractorError
 from tractor_core.ipc.channel import Channel
 from tractor_core.msg.types import Aid
 from tractor_core.runtime.actor import Actor
 from tractor_core.runtime.context import Context
+from tractor_core.runtime.dialling import dial
 from tractor_core.runtime.system import SystemEndpoint
+from tractor_core.seams import parse_address
 
 Event = Literal["registered", "unregistered"]
+
+#: What a watcher gets: event, name, addresses.
+Change = tuple[str, str, list[str]]
+
+#: Addresses that one actor may register; one per transport and a few more are usual.
+MAX_ADDRESSES = 64
 
 #: Events a watcher may be behind before it is cut off, so that one that hangs costs no memory.
 WATCH_BACKLOG = 10_000
@@ -32,8 +40,7 @@ class Found(msgspec.Struct):
     addresses: list[str]
 
 
-@dataclass(eq=False, slots=True)
-class Entry:
+class Entry(msgspec.Struct, eq=False):
     """One registered actor. ``channel`` is the one it registered over; None for the registrar itself."""
 
     aid: Aid
@@ -42,23 +49,24 @@ class Entry:
     serial: int
 
 
-@dataclass(eq=False, slots=True)
-class _Watcher:
+class _Watcher(msgspec.Struct, eq=False):
     prefix: str
-    send: trio.MemorySendChannel[tuple[str, str, list[str]]]
+    send: trio.MemorySendChannel[Change]
+    #: It was cut off because it was too far behind.
+    overrun: bool = False
 
 
-@dataclass(eq=False)
 class Registrar:
     """The registry. An actor's entry lives as long as the channel over which it was made."""
 
-    actor: Actor
-    _entries: dict[str, Entry] = field(default_factory=dict)
-    _by_name: dict[str, dict[str, Entry]] = field(default_factory=dict)
-    _by_channel: dict[Channel, set[str]] = field(default_factory=dict)
-    _watchers: set[_Watcher] = field(default_factory=set)
-    _waiters: dict[str, trio.Event] = field(default_factory=dict)
-    _serials: Any = field(default_factory=count)
+    def __init__(self, actor: Actor) -> None:
+        self.actor = actor
+        self._entries: dict[str, Entry] = {}
+        self._by_name: dict[str, dict[str, Entry]] = {}
+        self._by_channel: dict[Channel, set[str]] = {}
+        self._watchers: set[_Watcher] = set()
+        self._waiters: dict[str, set[trio.Event]] = {}
+        self._serials = count()
 
     def serve(self) -> None:
         """Offer the registry in namespace ``self``, and list the registrar itself."""
@@ -71,6 +79,12 @@ class Registrar:
         system.add("watch", SystemEndpoint(self._serve_watch, "context"))
         system.watch_channels(self._channel_closed)
 
+    def retire(self) -> None:
+        """Undo :meth:`serve`: this actor is no registrar after all."""
+        for name in ("register", "unregister", "find", "wait", "refused", "watch"):
+            self.actor.system.remove(name)
+        self.actor.system.unwatch_channels(self._channel_closed)
+
     # -- the table --------------------------------------------------------------------------------
 
     def register(self, aid: Aid, addresses: Sequence[str], channel: Channel | None) -> None:
@@ -82,8 +96,7 @@ class Registrar:
         if channel is not None:
             self._by_channel.setdefault(channel, set()).add(aid.uuid)
         self._tell("registered", entry)
-        waiter = self._waiters.pop(aid.name, None)
-        if waiter is not None:
+        for waiter in self._waiters.get(aid.name, ()):
             waiter.set()
 
     def unregister(self, uuid: str) -> None:
@@ -93,38 +106,71 @@ class Registrar:
     def find(self, name: str) -> list[Found]:
         """All actors of that name, the newest first."""
         entries = sorted(self._by_name.get(name, {}).values(), key=lambda e: e.serial, reverse=True)
-        return [Found(entry.aid.name, entry.aid.uuid, list(entry.addresses)) for entry in entries]
+        return [
+            Found(entry.aid.name, entry.aid.uuid, list(entry.addresses))
+            for entry in entries
+            # A channel that has closed takes its entries along a moment later.
+            if entry.channel is None or not entry.channel.closed
+        ]
 
     async def wait(self, name: str) -> list[Found]:
         """Like :meth:`find`, once there is one."""
         while not (found := self.find(name)):
-            await self._waiters.setdefault(name, trio.Event()).wait()
+            event = trio.Event()
+            waiters = self._waiters.setdefault(name, set())
+            waiters.add(event)
+            try:
+                await event.wait()
+            finally:
+                waiters.discard(event)
+                if not waiters:
+                    self._waiters.pop(name, None)
         return found
 
-    def refused(self, uuid: str, addresses: Sequence[str]) -> None:
-        """Nobody answers at these addresses of an actor: take them out, and it with its last one."""
-        entry = self._entries.get(uuid)
-        if entry is None or entry.channel is None or not entry.channel.closed:
-            # As long as its own channel is up it lives, and the fault is on the path of who asked.
-            return
-        entry.addresses = [address for address in entry.addresses if address not in addresses]
-        if not entry.addresses:
-            self._remove(uuid)
+    async def refused(self, uuid: str, addresses: Sequence[str]) -> None:
+        """Somebody was refused at these addresses of an actor: take out those that refuse this one too.
 
-    @contextmanager
-    def watching(self, prefix: str) -> Iterator[trio.MemoryReceiveChannel[tuple[str, str, list[str]]]]:
-        """A memory channel of ``(event, name, addresses)``, beginning with what is registered now."""
-        send, receive = trio.open_memory_channel[tuple[str, str, list[str]]](WATCH_BACKLOG)
+        One who asks from elsewhere may be refused by his own host or network; that is not everybody's
+        loss. An actor with no address left is no longer listed.
+        """
+        for address in addresses:
+            entry = self._entries.get(uuid)
+            if entry is None or entry.channel is None or address not in entry.addresses:
+                continue
+            if not await self._answers(entry, address) and self._entries.get(uuid) is entry:
+                entry.addresses.remove(address)
+                if not entry.addresses:
+                    self._remove(uuid)
+
+    async def _answers(self, entry: Entry, url: str) -> bool:
+        """Whether that actor is at that address, as far as can be seen from here."""
+        try:
+            address = self.actor.plugins.transport(parse_address(url).scheme).parse(url)
+            channel = await dial(self.actor, address, expect_uuid=entry.aid.uuid)
+        except (OSError, TractorError, ValueError):
+            return False
+        await channel.aclose()
+        return True
+
+    @asynccontextmanager
+    async def watching(self, prefix: str) -> AsyncIterator[AsyncIterator[Change]]:
+        """An iterator of ``(event, name, addresses)``, beginning with what is registered now.
+
+        It raises ``trio.TooSlowError`` when :data:`WATCH_BACKLOG` events wait for the one who iterates.
+        """
+        send, receive = trio.open_memory_channel[Change](max(WATCH_BACKLOG, len(self._entries)))
         watcher = _Watcher(prefix, send)
         for entry in sorted(self._entries.values(), key=lambda e: e.serial):
             self._tell_one(watcher, "registered", entry)
         self._watchers.add(watcher)
+        changes = _changes(watcher, receive)
         try:
-            yield receive
+            yield changes
         finally:
             self._watchers.discard(watcher)
             send.close()
             receive.close()
+            await changes.aclose()
 
     def _remove(self, uuid: str, *, quietly: bool = False) -> None:
         entry = self._entries.pop(uuid, None)
@@ -153,14 +199,18 @@ class Registrar:
         try:
             watcher.send.send_nowait((event, entry.aid.name, list(entry.addresses)))
         except trio.WouldBlock:
+            watcher.overrun = True
             self._watchers.discard(watcher)
             watcher.send.close()
 
     # -- namespace "self" -------------------------------------------------------------------------
 
     async def _serve_register(self, channel: Channel, addresses: list[str]) -> None:
-        # The identity is the one the peer proved; nobody registers another.
-        self.register(channel.aid, [str(address) for address in addresses], channel)
+        # The identity is the one of the channel; nobody registers another.
+        if len(addresses) > MAX_ADDRESSES:
+            raise ValueError(f"more than {MAX_ADDRESSES} addresses")
+        # What others will be told must at least be an address.
+        self.register(channel.aid, [parse_address(address).url for address in addresses], channel)
 
     async def _serve_unregister(self, channel: Channel) -> None:
         self.unregister(channel.aid.uuid)
@@ -172,14 +222,23 @@ class Registrar:
         return await self.wait(name)
 
     async def _serve_refused(self, channel: Channel, uuid: str, addresses: list[str]) -> None:
-        self.refused(uuid, addresses)
+        await self.refused(uuid, addresses)
 
     async def _serve_watch(self, channel: Channel, context: Context, prefix: str = "") -> None:
-        with self.watching(prefix) as events:
+        async with self.watching(prefix) as events:
             await context.started()
             async with context.open_stream(overflow="block") as stream:
                 async for event in events:
                     await stream.send(event)
+
+
+async def _changes(
+    watcher: _Watcher, receive: trio.MemoryReceiveChannel[Change]
+) -> AsyncGenerator[Change, None]:
+    async for change in receive:
+        yield change
+    if watcher.overrun:
+        raise trio.TooSlowError(f"watch_actors() fell more than {WATCH_BACKLOG} events behind")
 
 
 def __getattr__(name: str) -> Any:

@@ -54,6 +54,12 @@ def current_actor(err_on_no_runtime: bool = True) -> Actor | None:
     return actor
 
 
+def actor_of_task() -> Actor | None:
+    """The live actor of this very task tree; None elsewhere, whatever else runs in this process."""
+    actor = _actor.get()
+    return actor if actor in _live else None
+
+
 def is_root_process() -> bool:
     """Whether this process is the root of its actor tree."""
     actor = current_actor(err_on_no_runtime=False)

@@ -34,6 +34,10 @@ class SystemTable:
         """Serve ``self:name``."""
         self._endpoints[name] = endpoint
 
+    def remove(self, name: str) -> None:
+        """Serve it no more."""
+        del self._endpoints[name]
+
     def lookup(self, name: str) -> SystemEndpoint:
         """``ModuleNotExposed`` lists what there is."""
         try:
@@ -45,6 +49,10 @@ class SystemTable:
     def watch_channels(self, on_closed: Callable[[Channel], None]) -> None:
         """Have ``on_closed`` called, synchronously, for each channel that ends."""
         self._on_closed.append(on_closed)
+
+    def unwatch_channels(self, on_closed: Callable[[Channel], None]) -> None:
+        """Undo :meth:`watch_channels`."""
+        self._on_closed.remove(on_closed)
 
     def channel_closed(self, channel: Channel) -> None:
         for on_closed in self._on_closed:
