@@ -66,6 +66,11 @@ def prepare_main(main: MainModule) -> None:
         del sys.modules[CHILD_NAME]
         if before is not None:
             sys.modules["__main__"] = before
+        # The usual one is a script that runs its program again, here.
+        error.add_note(
+            "(raised while an actor loaded the program's main module; what the program does belongs under "
+            '`if __name__ == "__main__":`)'
+        )
         if isinstance(error, SystemExit):
             where = main.name or main.path
             raise RuntimeError(

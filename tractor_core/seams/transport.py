@@ -155,7 +155,12 @@ class Listener(Protocol):
 
 
 class Transport(Protocol):
-    """A way to reach actors, named by one or more URL schemes."""
+    """A way to reach actors, named by one or more URL schemes.
+
+    One whose listeners leave something behind when their process is killed may have ``async def
+    tidy(self)``, which removes it, as far as it is certain that nobody uses it any more. Supervisors call
+    it when they have had to use force.
+    """
 
     schemes: tuple[str, ...]
 

@@ -210,6 +210,8 @@ class ActorNursery:
                 )
                 log.runtime("actor %s ended: %s", child.name, status)
                 await self._wait_subtree(child)
+                if not status.ok:
+                    await self._actor.room(Supervisor).tidy()
         finally:
             with trio.CancelScope(shield=True):
                 await child.close_channel()

@@ -12,6 +12,7 @@ import trio
 
 from tractor_core.errors import ActorDied, PluginError, TransportClosed
 from tractor_core.ipc.channel import Channel
+from tractor_core.log import get_logger
 from tractor_core.msg import types as m
 from tractor_core.msg.boxing import unbox
 from tractor_core.runtime.actor import Actor
@@ -22,6 +23,11 @@ from .lifeline import Lifeline, SubtreeGuard, guard_descriptors
 
 #: What a new process calls; see ``SpawnRequest.entry``.
 ENTRY = "tractor_core.app.child:main"
+
+#: How long removing the leftovers of killed actors may take (seconds).
+TIDY_TIMEOUT = 0.5
+
+log = get_logger("supervision")
 
 
 class ChildOptions(msgspec.Struct, frozen=True):
@@ -88,6 +94,19 @@ class Supervisor:
             plugins.transport(scheme)
         for url in options.bind_addrs:
             plugins.transport(url.partition(":")[0]).parse(url)
+
+    async def tidy(self) -> None:
+        """Remove what listeners of killed actors left behind. Shielded and bounded."""
+        actor = self.actor
+        with trio.CancelScope(shield=True), trio.move_on_after(TIDY_TIMEOUT):
+            for scheme in {address.scheme for address in actor.accept_addrs}:
+                tidy = getattr(actor.plugins.transport(scheme), "tidy", None)
+                if tidy is None:
+                    continue
+                try:
+                    await tidy()
+                except Exception:
+                    log.exception("tidying up after %s:// listeners failed", scheme)
 
     async def _spawn(self, child: Child, options: ChildOptions, backend: SpawnBackend, secret: bytes) -> None:
         descriptors: dict[str, int] = {}

@@ -27,6 +27,8 @@ from .binding import BACKLOG, bind_file, sweep
 _CREDENTIALS = struct.Struct("3i")
 #: How often a full backlog is tried again (seconds); the kernel gives no event for it.
 _BACKLOG_RETRY = 0.01
+#: How long tidying waits for somebody else who is binding one of the files (seconds).
+_TIDY_PATIENCE = 0.1
 
 
 class UdsTransport:
@@ -91,6 +93,12 @@ class UdsTransport:
             sock.close()
             raise
         return SocketListener(sock, address, options, accepted, remove)
+
+    async def tidy(self) -> None:
+        """Remove the automatic socket files of processes that were killed."""
+        directory = paths.runtime_directory()
+        if directory.is_dir():
+            await sweep(directory, _TIDY_PATIENCE)
 
 
 class _Doorkeeper:

@@ -1,0 +1,167 @@
+"""What the actors of the end-to-end tests do when asked. Imported by their processes by name."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from typing import Any
+
+import trio
+
+import tractor_core as tractor
+
+MODULE = __name__
+
+
+async def pid() -> int:
+    return os.getpid()
+
+
+async def whoami() -> tuple[str, int]:
+    return tractor.current_actor().name, os.getpid()
+
+
+async def environment(variable: str) -> tuple[str | None, str]:
+    return os.environ.get(variable), os.getcwd()
+
+
+async def loglevel() -> str | None:
+    return tractor.current_actor().loglevel
+
+
+async def fail(message: str, after: float = 0) -> None:
+    await trio.sleep(after)
+    raise ValueError(message)
+
+
+async def forever() -> None:
+    await trio.sleep_forever()
+
+
+async def touch_when_left(path: str) -> None:
+    """Make a file when cancelled."""
+    try:
+        await trio.sleep_forever()
+    finally:
+        touch(path)
+
+
+async def touch_at_the_end(path: str) -> None:
+    """Make a file when the runtime ends."""
+    tractor.current_actor().lifetime_stack.callback(touch, path)
+
+
+def touch(path: str) -> None:
+    with open(path, "w"):
+        pass
+
+
+# -- ways to end -----------------------------------------------------------------------------
+
+
+async def exit_with(code: int) -> None:
+    os._exit(code)
+
+
+async def die_by(number: int) -> None:
+    os.kill(os.getpid(), number)
+    await trio.sleep_forever()
+
+
+async def end_self() -> None:
+    tractor.current_actor().cancel_soon()
+
+
+async def cancel_named(target: str) -> bool:
+    async with tractor.find_actor(target) as portal:
+        assert portal is not None
+        return await portal.cancel_actor()
+
+
+# -- ways not to ----------------------------------------------------------------------------------
+
+
+async def block(seconds: float) -> None:
+    time.sleep(seconds)
+
+
+async def compute_without_lock() -> int:
+    """Spend a long time in C, which never lets the interpreter lock go."""
+    return 3 ** (10**9)
+
+
+async def ignore_everything() -> None:
+    """Ignore SIGTERM and cancellation."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    with trio.CancelScope(shield=True):
+        await trio.sleep_forever()
+
+
+async def ignore_cancellation() -> None:
+    with trio.CancelScope(shield=True):
+        await trio.sleep_forever()
+
+
+async def stop_self() -> None:
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
+# -- trees -----------------------------------------------------------------------------------
+
+
+async def nested_failure(depth: int) -> None:
+    """Fail so many levels further down."""
+    if depth == 0:
+        raise KeyError("deep down")
+    async with tractor.open_nursery() as an:
+        await an.run_in_actor(nested_failure, name=f"level{depth}", depth=depth - 1)
+
+
+@tractor.context
+async def subtree(ctx: tractor.Context, depth: int, width: int, behaviour: str) -> None:
+    """Grow a tree below this actor, send the pids of all of it, and then behave."""
+    async with tractor.open_nursery() as an:
+        pids = [os.getpid()]
+        async with trio.open_nursery() as tasks:
+            send, receive = trio.open_memory_channel[Any](width)
+            if depth:
+                for index in range(width):
+                    tasks.start_soon(_branch, an, index, depth - 1, width, behaviour, send)
+                for _ in range(width):
+                    pids += await receive.receive()
+            await ctx.started(pids)
+            await BEHAVIOURS[behaviour]()
+
+
+async def _branch(
+    an: tractor.ActorNursery, index: int, depth: int, width: int, behaviour: str, pids: Any
+) -> None:
+    portal = await an.start_actor(f"{tractor.current_actor().name}.{index}", enable_modules=[__name__])
+    async with portal.open_context(subtree, depth=depth, width=width, behaviour=behaviour) as (_, first):
+        await pids.send(first)
+
+
+async def _block() -> None:
+    # Let what was posted go out first.
+    await trio.sleep(0.05)
+    time.sleep(1000)
+
+
+async def _compute() -> None:
+    await trio.sleep(0.05)
+    await compute_without_lock()
+
+
+async def _stop() -> None:
+    await trio.sleep(0.05)
+    await stop_self()
+
+
+BEHAVIOURS = {
+    "idle": forever,
+    "block": _block,
+    "compute": _compute,
+    "stop": _stop,
+    "ignore": ignore_everything,
+}
