@@ -13,7 +13,6 @@ large value nor a tiny window can stop a stream for good.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
 from typing import Final
 
 import msgspec
@@ -21,8 +20,7 @@ import msgspec
 from tractor_core.msg.types import Credit
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
+class Window(msgspec.Struct, frozen=True):
     """How much may be under way before the receiver has taken some: messages, and bytes of payload."""
 
     messages: int = 64

@@ -139,6 +139,7 @@ class Context:
     # -- what the channel delivers ----------------------------------------------------------------
 
     def deliver(self, message: Any) -> None:
+        """Take a message that the channel read for this dialog. For the runtime."""
         dialog = self.dialog
         try:
             wake = dialog.receive(message)
@@ -184,6 +185,7 @@ class Context:
         self.cut(closed)
 
     def cut(self, error: TransportClosed) -> None:
+        """End with ``error``: the channel is gone. For the runtime."""
         self._wake(self.dialog.cut(error))
 
     # -- waiting ----------------------------------------------------------------------------------
@@ -193,6 +195,7 @@ class Context:
         await self._receiver.park()
 
     async def wait_credit(self) -> None:
+        """Wait until the peer may have granted some, or the dialog has changed. For the runtime."""
         await self._credit.park()
 
     async def wait(self) -> None:
@@ -201,6 +204,7 @@ class Context:
             await self._changed.park()
 
     async def wait_ack(self) -> None:
+        """Wait until the peer has taken the cancel request, or the dialog is over. For the runtime."""
         while not self.dialog.cancel_acked and not self.dialog.done:
             await self._changed.park()
 
@@ -225,6 +229,7 @@ class Context:
             pass
 
     def grant_credit(self) -> None:
+        """Let the peer send more, once enough was taken. For the runtime."""
         credit = self.dialog.credit_due()
         if credit is not None:
             self.post(credit, lazy=True)
