@@ -82,7 +82,7 @@ class Survey:
         lines, size = sum(f.lines for f in self.files), sum(f.size for f in self.files)
         seconds = time.perf_counter() - self.started_at
         print(f"{len(self.files)} files, {lines} lines, {size / 1e6:.1f} MB in {seconds:.2f} s")
-        print(f"{len(self.failures)} job failed, and the rest was done all the same")
+        print(f"not done, the rest all the same: {', '.join(self.failures) or 'nothing'}")
         print(f"fingerprint of the whole tree: {whole.hexdigest()[:16]}")
 
 

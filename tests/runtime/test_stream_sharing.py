@@ -20,7 +20,7 @@ async def count_up(ctx: tractor.Context, upto: int) -> None:
             await stream.send(number)
 
 
-async def test_subscribers_get_everything(autojump_clock: trio.testing.MockClock) -> None:
+async def test_subscribers_that_keep_up_get_everything(autojump_clock: trio.testing.MockClock) -> None:
     received: dict[str, list[int]] = {"a": [], "b": []}
 
     async def subscribe(
@@ -33,13 +33,13 @@ async def test_subscribers_get_everything(autojump_clock: trio.testing.MockClock
 
     async with tractor.open_nursery(registry_addrs=["mem://subscribers"], start_method="inproc") as nursery:
         portal = await nursery.start_actor("counter", enable_modules=[__name__])
-        async with portal.open_context(count_up, upto=50) as (ctx, _):
+        async with portal.open_context(count_up, upto=1000) as (ctx, _):
             async with ctx.open_stream(overflow="block") as stream, trio.open_nursery() as tasks:
                 await tasks.start(subscribe, "a", stream)
                 await tasks.start(subscribe, "b", stream)
                 await stream.send("go")
         await portal.cancel_actor()
-    assert received == {"a": list(range(50)), "b": list(range(50))}
+    assert received == {"a": list(range(1000)), "b": list(range(1000))}
 
 
 async def test_receive_nowait_works_beside_subscribers(autojump_clock: trio.testing.MockClock) -> None:

@@ -214,5 +214,11 @@ class _Source:
     """A stream as the source of its own broadcast: past the subscribers."""
 
     def __init__(self, stream: MsgStream[Any, Any]) -> None:
-        self.receive = stream.receive_unshared
+        self._stream = stream
         self.receive_nowait = stream.receive_nowait_unshared
+
+    async def receive(self) -> Any:
+        value = await self._stream.receive_unshared()
+        # A full window can be read without waiting, and the others must have their turn between two values.
+        await trio.lowlevel.cancel_shielded_checkpoint()
+        return value
