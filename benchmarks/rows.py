@@ -1,0 +1,77 @@
+"""What is measured: each row is one kind of work, done by actors and by what they are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+from .actors import Actors
+from .bare import Bare, import_trio
+
+Measure = Callable[[int], Awaitable[float]]
+
+CALLERS = 50
+SMALL, LARGE = 16, 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table. ``count`` operations make a round; the figure is a time or a rate of one."""
+
+    name: str
+    title: str
+    floor: str
+    count: int
+    unit: Literal["us", "ms", "/s"]
+    ours: Callable[[Actors], Measure]
+    bare: Callable[[Bare], Measure]
+    #: Operations that cannot be split over fewer.
+    step: int = 1
+
+    def figure(self, seconds: float, count: int) -> float:
+        """Seconds for ``count`` operations, in this row's unit."""
+        if self.unit == "/s":
+            return count / seconds
+        return seconds / count * (1e6 if self.unit == "us" else 1e3)
+
+    def scaled(self, scale: float) -> int:
+        """How many operations to do in a round."""
+        return max(1, round(self.count * scale / self.step)) * self.step
+
+
+ROWS = (
+    Row("rpc", "sequential calls", "echo", 2000, "us", lambda a: a.rpc, lambda b: b.echo),
+    Row(
+        "callers",
+        f"{CALLERS} concurrent callers",
+        f"echo, {CALLERS} connections",
+        5000,
+        "/s",
+        lambda a: partial(a.callers, callers=CALLERS),
+        lambda b: partial(b.callers, callers=CALLERS),
+        step=CALLERS,
+    ),
+    Row("pingpong", "stream ping-pong", "echo", 2000, "us", lambda a: a.ping_pong, lambda b: b.echo),
+    Row(
+        "stream",
+        f"one-way stream, {SMALL} B",
+        "one-way",
+        20_000,
+        "/s",
+        lambda a: partial(a.one_way, size=SMALL),
+        lambda b: partial(b.one_way, size=SMALL),
+    ),
+    Row(
+        "large",
+        "one-way stream, 1 MiB",
+        "one-way",
+        200,
+        "/s",
+        lambda a: partial(a.one_way, size=LARGE),
+        lambda b: partial(b.one_way, size=LARGE),
+    ),
+    Row("context", "open + close a context", "echo", 500, "us", lambda a: a.contexts, lambda b: b.echo),
+    Row("spawn", "spawn, ready", "import trio", 3, "ms", lambda a: a.spawn, lambda _: import_trio),
+)
