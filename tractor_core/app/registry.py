@@ -13,7 +13,6 @@ from tractor_core.discovery.link import RegistryLink
 from tractor_core.discovery.registrar import Registrar
 from tractor_core.errors import (
     AuthenticationFailed,
-    ContextCancelled,
     FrameTooLarge,
     TractorError,
     TransportClosed,
@@ -162,7 +161,7 @@ async def _join(
     link.use(channel)
     try:
         await link.register()
-    except (TransportClosed, ContextCancelled) as error:
+    except (OSError, TractorError) as error:
         # It was just ending. Whoever comes next at its address is the one to join, or this actor is.
         await channel.aclose()
         await listeners.aclose()

@@ -11,7 +11,7 @@ from tractor_core.log import actor_label, get_logger
 from tractor_core.runtime.actor import Actor
 from tractor_core.runtime.dispatcher import Dispatcher
 from tractor_core.runtime.state import Entered
-from tractor_core.supervision.merging import merged
+from tractor_core.supervision.merging import raise_merged
 
 from .binding import Listeners
 
@@ -40,7 +40,7 @@ async def run_actor(actor: Actor, *, current: bool = True) -> AsyncIterator[List
             with actor.main_scope:
                 yield listeners
     except BaseExceptionGroup as group:
-        raise merged(group) from None
+        raise_merged(group)
     finally:
         try:
             actor.lifetime_stack.close()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 import trio
 
 
@@ -19,6 +21,18 @@ def merged(group: BaseExceptionGroup[BaseException]) -> BaseException:
     kept = _unique(errors, seen)
     assert kept is not None
     return kept
+
+
+def raise_merged(group: BaseExceptionGroup[BaseException]) -> NoReturn:
+    """Raise what is left of the group; where that is one error, with its own cause and context."""
+    error = merged(group)
+    context, suppressed = error.__context__, error.__suppress_context__
+    try:
+        raise error
+    finally:
+        # Raising it while the group is handled made the group its context.
+        error.__context__, error.__suppress_context__ = context, suppressed
+        del error, context
 
 
 def _unique(error: BaseException, seen: set[int]) -> BaseException | None:

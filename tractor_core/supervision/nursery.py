@@ -20,7 +20,7 @@ from tractor_core.seams import AddressLike, parse_address
 
 from .child import Child, MainTask
 from .ladder import teardown
-from .merging import merged
+from .merging import merged, raise_merged
 from .policy import TeardownPolicy
 from .supervisor import ChildOptions, Supervisor, new_uuid
 
@@ -267,7 +267,7 @@ async def nursery_in(actor: Actor, policy: TeardownPolicy | None = None) -> Asyn
             finally:
                 nursery._closed = True
     except BaseExceptionGroup as group:
-        raise merged(group) from None
+        raise_merged(group)
 
 
 def _options(
