@@ -2,11 +2,13 @@
 
 Everything on the pipe before the bootstrap blob is a sequence of byte strings, each headed by its
 length, so that reading it needs no import at all. The :func:`launcher`, given to ``python -c``, reads the
-first, which holds ``sys.path``; only then can this module, and the entry's, be found.
+first, which holds ``sys.path``; only then can this module, and the entry's, be found. It also turns the
+garbage collector off: what importing makes stays, and searching it time and again is 5 % of a start.
 """
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import signal
@@ -18,7 +20,8 @@ from typing import BinaryIO, NoReturn
 LENGTH_SIZE = 8
 
 _LAUNCHER = """\
-import os, sys
+import gc, os, sys
+gc.disable()
 pipe = open({descriptor}, "rb")
 sys.path[:] = map(os.fsdecode, pipe.read(int.from_bytes(pipe.read({length_size}), "big")).split(b"\\0"))
 from tractor_subprocess.child import main
@@ -67,6 +70,9 @@ def main(pipe: BinaryIO) -> NoReturn:
     _set_title(title)
     module_name, _, function_name = entry.partition(":")
     function = getattr(importlib.import_module(module_name), function_name)
+    # Nothing made so far is ever garbage: later collections need not look at it either.
+    gc.freeze()
+    gc.enable()
     sys.exit(function(bootstrap, descriptors))
 
 
