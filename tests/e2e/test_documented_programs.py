@@ -25,6 +25,8 @@ OUTPUTS = {
     "running_total": r"started at 100\n101\n103\n106\nin the end 106\n",
     "divide": r"over there: division by zero\n",
     "serve_for_ever": r"over there: cleaning up\nhere: it has ended\n",
+    "count_primes": r"303 247 233\n",
+    "greet": r"friend greets caller\n",
 }
 
 
