@@ -12,7 +12,10 @@ from .values import repr_without
 
 
 class ExitStatus(msgspec.Struct, frozen=True):
-    """How a process ended: an exit code, or the number of the signal that killed it."""
+    """How a process ended: an exit code, or the number of the signal that killed it.
+
+    Neither, where nobody can tell any more: that it ended is then all that is known.
+    """
 
     code: int | None = None
     signal: int | None = None
@@ -28,7 +31,7 @@ class ExitStatus(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         if self.signal is None:
-            return f"exit code {self.code}"
+            return f"exit code {self.code}" if self.code is not None else "exit status unknown"
         try:
             name = signal.Signals(self.signal).name
         except ValueError:

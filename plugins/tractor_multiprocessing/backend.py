@@ -1,0 +1,70 @@
+"""Starts actors through :mod:`multiprocessing`."""
+
+from __future__ import annotations
+
+import os
+
+import trio
+
+from tractor_core.seams import SpawnRequest
+
+from .child import main
+from .launch import Popen, Process, inheritable
+from .process import MultiprocessingActor
+
+
+class MultiprocessingBackend:
+    """Spawn method ``multiprocessing``: for programs that use its queues, locks and shared memory anyway.
+
+    An actor finds itself in a process of the spawn context: it has the parent's ``authkey`` and resource
+    tracker, ``parent_process()`` works, and stdin is ``/dev/null``. The resource tracker, which the standard
+    library starts with the first of them, stays until this process ends. It takes no options.
+    """
+
+    name = "multiprocessing"
+
+    async def spawn(self, request: SpawnRequest) -> MultiprocessingActor:
+        """Start a process for ``request``.
+
+        ``ValueError`` for any option; ``OSError`` where the system refuses.
+        """
+        if request.options:
+            given = ", ".join(sorted(request.options))
+            raise ValueError(f"start method {self.name!r} takes no options, got: {given}")
+        await trio.lowlevel.checkpoint_if_cancelled()
+        with inheritable(request.descriptors) as descriptors:
+            arguments = (request.entry, request.title, request.bootstrap, descriptors)
+            popen = Process(target=main, name=request.name, args=arguments).launch(
+                env=request.env, cwd=request.cwd
+            )
+        process = MultiprocessingActor(popen)
+        try:
+            await _send(popen)
+        except BaseException:
+            process.kill()
+            with trio.CancelScope(shield=True):
+                await process.wait()
+            raise
+        return process
+
+
+async def _send(popen: Popen) -> None:
+    """Write what the process is to read, waiting for it where that exceeds the pipe's buffer.
+
+    A child that ends before it has read everything is no error here: its exit status tells.
+    """
+    os.set_blocking(popen.parent_end, False)
+    rest = popen.message
+    while rest:
+        try:
+            rest = rest[os.write(popen.parent_end, rest) :]
+        except BlockingIOError:
+            await trio.lowlevel.wait_writable(popen.parent_end)
+        except BrokenPipeError:
+            break
+    del popen.message
+    await trio.lowlevel.cancel_shielded_checkpoint()
+
+
+#: What the entry point names.
+backend = MultiprocessingBackend()
