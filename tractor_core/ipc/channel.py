@@ -1,44 +1,48 @@
 """Channel: messages to and from one authenticated peer, over whatever connection carries them.
 
 One task reads (:meth:`Channel.run`), taking all that has arrived and handing each message, synchronously,
-to the dialog it names. Everything that is sent goes through :meth:`Channel.post_frame`, so
-coalescing, tracing and fault injection have one home.
+to the dialog it names. Without it a channel is *raw*: made by :meth:`Channel.from_addr`, and read by
+:meth:`Channel.recv`.
 """
 
 from __future__ import annotations
 
+import os
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
-from time import perf_counter
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Protocol, TypeAlias
+from uuid import uuid4
 
 import msgspec
 import trio
 
 from tractor_core.errors import FrameTooLarge, MsgTooLarge, TransportClosed
 from tractor_core.msg import types as m
-from tractor_core.msg.codec import wire_codec
-from tractor_core.protocol.chunks import CHUNK, WHOLE_UP_TO, ChunkError, Cutter, Joiner
-from tractor_core.protocol.handshake import Peer
-from tractor_core.seams import Address, Buffer, Connection
+from tractor_core.msg.codec import MsgCodec, wire_codec
+from tractor_core.plugin.manager import PluginManager
+from tractor_core.protocol.chunks import ChunkError, Joiner
+from tractor_core.protocol.handshake import Identity, Peer
+from tractor_core.seams import Address, AddressLike, Buffer, Connection, TransportOptions, parse_address
 
+from .cookie import load_key
+from .handshake import dial_handshake
 from .limits import Limits
-
-#: A frame written less than this many seconds after the last one waits for the end of the scheduler's
-#: tick, to share one system call with its successors; a lone frame is written at once. (A system
-#: call costs about 4 us on loopback, so twice that is a sender in full flow; a request and its
-#: answer are never this close.)
-COALESCE = 12e-6
-
-#: Bytes handed to the transport at once by the flusher.
-BATCH = 256 * 1024
-
-#: In place of a context id: order against large messages does not matter.
-NO_LANE = -2
+from .sending import NO_LANE, SendingHalf
 
 #: Messages that may overtake a large one of their own dialog.
 _URGENT = (m.Cancel, m.CancelAck, m.Credit)
 
+
+#: What reading and decoding raise when the channel cannot go on.
+_ENDINGS = (
+    trio.ClosedResourceError,
+    TransportClosed,
+    msgspec.MsgspecError,
+    ChunkError,
+    UnicodeDecodeError,
+    RecursionError,
+)
 
 #: May replace the reason for which a channel ended by a better one ("the child was killed").
 Explain: TypeAlias = "Callable[[Channel, TransportClosed], Awaitable[TransportClosed]]"
@@ -56,7 +60,7 @@ class Sink(Protocol):
         ...
 
 
-class Channel:
+class Channel(SendingHalf):
     """A path for messages to one peer.
 
     ``dialogs`` maps context ids to whoever takes their messages. Context ids are even where this side
@@ -64,7 +68,8 @@ class Channel:
     """
 
     def __init__(self, connection: Connection, peer: Peer, limits: Limits, *, dialled: bool) -> None:
-        self.connection = connection
+        self.codec = wire_codec(peer.codec)
+        super().__init__(connection, self.codec.encode)
         self.peer = peer
         self.limits = limits
         self.dialled = dialled
@@ -73,25 +78,51 @@ class Channel:
         self.closed_by: TransportClosed | None = None
         #: Asked, when it ends, for a better reason before the dialogs are told.
         self.explain: Explain | None = None
-        self.codec = wire_codec(peer.codec)
-        self._encode = self.codec.encode
+        #: See :meth:`apply_codec`.
+        self.payload_codec: MsgCodec | None = None
         self._next_cid = 0 if dialled else 1
-        self._queue: deque[bytes] = deque()
-        self._queued = 0
-        self._last_write = 0.0
-        self._lanes: dict[int, deque[bytes | Cutter]] = {}
         self._joiner = Joiner(limit=limits.max_payload, budget=limits.max_buffered)
-        self._flusher: trio.lowlevel.Task | None = None
-        self._flush_due = False
         self._closing = False
-        self._drained = trio.lowlevel.ParkingLot()
         self._ended = trio.Event()
         self._reading = False
-        self._unread: deque[m.Message] = deque()
-        self._leftover: Sequence[Buffer] = ()
-        step = connection.max_send_frame
-        self._chunk = CHUNK if step is None else min(CHUNK, step - 64)
-        self._whole = WHOLE_UP_TO if step is None else min(WHOLE_UP_TO, step)
+        # Raw use: what arrived and was not asked for yet, and who is at it.
+        self._unread: deque[m.MsgType] = deque()
+        self._receiving = False
+        self._sending = False
+
+    @classmethod
+    async def from_addr(
+        cls,
+        address: AddressLike,
+        *,
+        auth_key: bytes | str | None = None,
+        limits: Limits | None = None,
+        plugins: PluginManager | None = None,
+        name: str | None = None,
+    ) -> Channel:
+        """Dial an actor for raw use: its messages are sent with :meth:`send` and read with :meth:`recv`.
+
+        No runtime is needed and none is involved; to call functions use ``open_portal()``. Raises
+        ``OSError`` when nobody can be reached there, ``AuthenticationFailed`` when one side refuses the
+        other, ``TransportClosed`` for what is no actor. Close it with ``async with`` or :meth:`aclose`.
+        """
+        limits = limits or Limits()
+        key, explicit = load_key(auth_key, os.environ)
+        aid = m.Aid(name or f"client-{os.getpid()}", str(uuid4()), os.getpid())
+        parsed = parse_address(address)
+        transport = (plugins or PluginManager.from_environment()).transport(parsed.scheme)
+        options = TransportOptions(
+            handshake_frame=limits.max_handshake_frame, connect_timeout=limits.handshake_timeout, key=key
+        )
+        connection = await transport.connect(parsed, options)
+        try:
+            peer, leftover = await dial_handshake(connection, Identity(aid, key, explicit), limits)
+            channel = cls(connection, peer, limits, dialled=True)
+            channel._keep(leftover)
+        except BaseException:
+            connection.abort()
+            raise
+        return channel
 
     # -- facts ------------------------------------------------------------------------------------
 
@@ -112,10 +143,6 @@ class Channel:
     @property
     def raddr(self) -> Address:
         return self.connection.remote
-
-    @property
-    def closed(self) -> bool:
-        return self.closed_by is not None or self._closing
 
     def connected(self) -> bool:
         """Whether messages can be exchanged now."""
@@ -151,149 +178,36 @@ class Channel:
 
         Raises ``TransportClosed`` when the channel has ended, and what :meth:`encode` raises.
         """
-        cid = NO_LANE if isinstance(message, _URGENT) else getattr(message, "cid", NO_LANE)
-        self.post_frame(self.encode(message), cid, lazy=lazy)
+        frame = self.encode(message)
+        cid: int = getattr(message, "cid", NO_LANE)
+        if isinstance(message, _URGENT) and cid not in self._starting:
+            cid = NO_LANE
+        self.post_frame(frame, cid, lazy=lazy)
+        if type(message) is m.Start and cid in self._lanes:
+            self._starting.add(cid)
 
-    def post_frame(self, frame: bytes, cid: int, *, lazy: bool = False) -> None:
-        """Send an encoded message of dialog ``cid`` without waiting.
+    def _refusal(self) -> TransportClosed:
+        return self.closed_by or TransportClosed(f"channel to {self.aid} is closed")
 
-        ``NO_LANE`` as ``cid`` lets it overtake a large message that is on its way.
+    @contextmanager
+    def apply_codec(self, codec: MsgCodec) -> Iterator[MsgCodec]:
+        """Use ``codec`` for the payloads of dialogs opened on this channel during the block.
+
+        It goes before the one that ``tractor_core.msg.apply_codec()`` put in force for a task.
         """
-        if self.closed_by is not None or self._closing:
-            raise self.closed_by or TransportClosed(f"channel to {self.aid} is closed")
-        if len(frame) > self._whole or (self._lanes and cid in self._lanes):
-            self._post_in_lane(frame, cid)
-            return
-        queue = self._queue
-        if not lazy and not self.connection.pending and not self._lanes:
-            now = perf_counter()
-            if now - self._last_write > COALESCE:
-                self._last_write = now
-                self._write(frame)
-                return
-        queue.append(frame)
-        self._queued += len(frame)
-        self._wake_flusher()
-
-    def _write(self, frame: bytes) -> None:
-        connection = self.connection
-        frames: Sequence[bytes] = (frame,)
-        if self._queue:
-            self._queue.append(frame)
-            frames, self._queue, self._queued = self._queue, deque(), 0
-            frames = list(frames)
+        previous, self.payload_codec = self.payload_codec, codec
         try:
-            taken = connection.send_nowait(frames)
-        except (TransportClosed, trio.ClosedResourceError):
-            # The reader learns the same and ends the channel with the reason; what is sent to a
-            # dead peer in the meantime is lost, as it would be on the wire.
-            return
-        if taken < len(frames):
-            rest = frames[taken:]
-            self._queue.extendleft(reversed(rest))
-            self._queued += sum(map(len, rest))
-            self._wake_flusher()
-        elif connection.pending:
-            self._wake_flusher()
-
-    def _post_in_lane(self, frame: bytes, cid: int) -> None:
-        """Queue behind, or as, a message that goes in chunks; other dialogs overtake it."""
-        lane = self._lanes.setdefault(cid, deque())
-        lane.append(Cutter(cid, frame, self._chunk) if len(frame) > self._whole else frame)
-        self._queued += len(frame)
-        self._wake_flusher()
-
-    def _wake_flusher(self) -> None:
-        self._flush_due = True
-        task, self._flusher = self._flusher, None
-        if task is not None:
-            trio.lowlevel.reschedule(task)
-
-    @property
-    def clogged(self) -> bool:
-        """Whether more waits to be written than a well-behaved sender should add to."""
-        return self._queued > BATCH
-
-    async def drained(self) -> None:
-        """Wait until what was posted has been handed to the transport (or the channel ended)."""
-        while (self._queued or self.connection.pending) and self.closed_by is None:
-            await self._drained.park()
-
-    async def _flush_forever(self) -> None:
-        """The one task that writes what could not be written at once."""
-        while True:
-            if not self._flush_due:
-                await self._park_flusher()
-            self._flush_due = False
-            # Let the tick end first: what is posted in it shares the write.
-            await trio.lowlevel.checkpoint()
-            await self._flush_all()
-            self._drained.unpark_all()
-
-    async def _park_flusher(self) -> None:
-        self._flusher = trio.lowlevel.current_task()
-
-        def abort(_: Any) -> trio.lowlevel.Abort:
-            self._flusher = None
-            return trio.lowlevel.Abort.SUCCEEDED
-
-        await trio.lowlevel.wait_task_rescheduled(abort)
-
-    async def _flush_all(self) -> None:
-        connection = self.connection
-        while self._queue or self._lanes or connection.pending:
-            if connection.pending:
-                await connection.flush()
-            frames = self._next_batch()
-            while frames:
-                taken = connection.send_nowait(frames)
-                frames = frames[taken:]
-                if frames or connection.pending:
-                    await connection.flush()
-            if self._lanes:
-                # Chunks give way: to small frames of others, and to the readers of this actor.
-                await trio.lowlevel.checkpoint()
-
-    def _next_batch(self) -> list[bytes]:
-        batch: list[bytes] = []
-        size = 0
-        while self._queue and size < BATCH:
-            frame = self._queue.popleft()
-            size += len(frame)
-            self._queued -= len(frame)
-            batch.append(frame)
-        if not self._queue and self._lanes:
-            batch.append(self._next_from_lanes())
-        return batch
-
-    def _next_from_lanes(self) -> bytes:
-        """One piece of the lane whose turn it is; lanes take turns."""
-        cid, lane = next(iter(self._lanes.items()))
-        del self._lanes[cid]
-        head = lane[0]
-        if isinstance(head, Cutter):
-            chunk = head.next()
-            frame = self._encode(chunk)
-            self._queued -= len(chunk.data)
-            if chunk.last:
-                lane.popleft()
-        else:
-            frame = head
-            self._queued -= len(frame)
-            lane.popleft()
-        if lane:
-            self._lanes[cid] = lane
-        return frame
+            yield codec
+        finally:
+            self.payload_codec = previous
 
     # -- receiving --------------------------------------------------------------------------------
 
-    async def run(
-        self, dispatch: Callable[[Channel, Any], None], leftover: Sequence[Buffer] = ()
-    ) -> None:
+    async def run(self, dispatch: Callable[[Channel, Any], None], leftover: Sequence[Buffer] = ()) -> None:
         """Read and write until the channel ends; returns when it has ended, whatever the reason.
 
-        ``dispatch(channel, message)`` takes each message that names no dialog of ``dialogs``; ``leftover`` are
-        frames that came with the handshake.
+        ``dispatch(channel, message)`` takes each message that names no dialog of ``dialogs``; ``leftover``
+        are frames that came with the handshake.
         """
         self._reading = True
         error = TransportClosed(f"channel to {self.aid} was closed")
@@ -317,51 +231,127 @@ class Channel:
             self._drained.unpark_all()
             await trio.sleep_forever()
 
-    async def _read(self, dispatch: Callable[[Channel, Any], None], frames: Sequence[Buffer]) -> TransportClosed:
-        connection = self.connection
+    async def _read(
+        self, dispatch: Callable[[Channel, Any], None], frames: Sequence[Buffer]
+    ) -> TransportClosed:
         try:
             while True:
                 for frame in frames:
-                    self._deliver(self.codec.decode(frame), dispatch)
-                frames = await connection.receive()
+                    message = self._decode(frame)
+                    if message is not None:
+                        sink = self.dialogs.get(getattr(message, "cid", -1))
+                        if sink is None:
+                            dispatch(self, message)
+                        else:
+                            sink.deliver(message)
+                frames = await self.connection.receive()
                 if not frames:
                     return TransportClosed(f"channel to {self.aid} was closed by the peer")
-        except trio.ClosedResourceError:
-            return TransportClosed(f"channel to {self.aid} was closed here")
-        except FrameTooLarge as error:
-            return TransportClosed(f"channel to {self.aid}: {error}", src_exc=error)
-        except TransportClosed as error:
-            return error
-        except (msgspec.MsgspecError, ChunkError, UnicodeDecodeError, RecursionError) as error:
-            return TransportClosed(f"channel to {self.aid}: not a message: {error}", src_exc=error)
+        except _ENDINGS as error:
+            return self._reason(error)
 
-    def _deliver(self, message: Any, dispatch: Callable[[Channel, Any], None]) -> None:
+    def _decode(self, frame: Buffer) -> Any:
+        """The message in a frame; None for a piece of one that is not complete."""
+        message = self.codec.decode(frame)
         if type(message) is m.Chunk:
             whole = self._joiner.add(message)
             if whole is None:
-                return
+                return None
             message = self.codec.decode(whole)
             if type(message) is m.Chunk:
                 raise ChunkError("a chunk inside a chunk")
-        sink = self.dialogs.get(getattr(message, "cid", -1))
-        if sink is None:
-            dispatch(self, message)
-        else:
-            sink.deliver(message)
+        return message
+
+    def _reason(self, error: Exception) -> TransportClosed:
+        """Why the channel ends, from what reading or decoding raised."""
+        if isinstance(error, trio.ClosedResourceError):
+            return TransportClosed(f"channel to {self.aid} was closed here")
+        if isinstance(error, FrameTooLarge):
+            return TransportClosed(f"channel to {self.aid}: {error}", src_exc=error)
+        if isinstance(error, TransportClosed):
+            return error
+        return TransportClosed(f"channel to {self.aid}: not a message: {error}", src_exc=error)
+
+    # -- raw use ----------------------------------------------------------------------------------
+
+    async def send(self, message: m.MsgType) -> None:
+        """Send one message and wait until it has been handed to the transport.
+
+        Raises ``TransportClosed`` when the channel has ended, ``trio.BusyResourceError`` when another task
+        is in here, and what :meth:`encode` raises.
+        """
+        await trio.lowlevel.checkpoint_if_cancelled()
+        if self._sending:
+            raise trio.BusyResourceError("another task is sending on this channel")
+        self.post(message)
+        if self._reading:
+            await self.drained()
+            return
+        self._sending = True
+        try:
+            await self._flush_all()
+        except trio.ClosedResourceError as error:
+            raise self._refusal() from error
+        finally:
+            self._sending = False
+
+    async def recv(self) -> m.MsgType:
+        """The next message, its payload undecoded (``channel.codec.decode_payload`` decodes one).
+
+        ``RuntimeError`` where an actor's runtime reads this channel, ``trio.BusyResourceError`` when
+        another task is in here, ``TransportClosed`` once the channel has ended.
+        """
+        if self._reading:
+            raise RuntimeError(f"the runtime reads this channel to {self.aid}; use a portal")
+        if self._receiving:
+            raise trio.BusyResourceError("another task is receiving from this channel")
+        await trio.lowlevel.checkpoint_if_cancelled()
+        self._receiving = True
+        try:
+            while not self._unread:
+                if self.closed_by is not None:
+                    raise self.closed_by
+                frames = await self.connection.receive()
+                if not frames:
+                    self._fail(TransportClosed(f"channel to {self.aid} was closed by the peer"))
+                self._keep(frames)
+        except _ENDINGS as error:
+            self._fail(self._reason(error))
+            raise self._refusal() from None
+        finally:
+            self._receiving = False
+        return self._unread.popleft()
+
+    def __aiter__(self) -> Channel:
+        return self
+
+    async def __anext__(self) -> m.MsgType:
+        """Messages until the channel ends."""
+        try:
+            return await self.recv()
+        except TransportClosed as error:
+            if error.src_exc is not None:
+                raise
+            raise StopAsyncIteration from None
+
+    def _keep(self, frames: Sequence[Buffer]) -> None:
+        self._unread.extend(message for frame in frames if (message := self._decode(frame)) is not None)
+
+    def _fail(self, error: TransportClosed) -> None:
+        self.connection.abort()
+        self._end(error)
 
     # -- ending -----------------------------------------------------------------------------------
 
     def _end(self, error: TransportClosed) -> None:
         if self.closed_by is not None:
             return
+        self.closed = True
         self.closed_by = error
         dialogs, self.dialogs = self.dialogs, {}
         for sink in dialogs.values():
             sink.cut(error)
-        self._queue.clear()
-        self._lanes.clear()
-        self._queued = 0
-        self._drained.unpark_all()
+        self._lose()
         self._ended.set()
 
     async def wait_closed(self) -> TransportClosed:
@@ -372,7 +362,7 @@ class Channel:
 
     def abort(self) -> None:
         """End the channel at once; what is queued is lost."""
-        self._closing = True
+        self._closing = self.closed = True
         self.connection.abort()
         if not self._reading:
             self._end(TransportClosed(f"channel to {self.aid} was closed here"))
@@ -384,7 +374,7 @@ class Channel:
                 with trio.move_on_after(timeout):
                     await (self.drained() if self._reading else self._flush_all())
         finally:
-            self._closing = True
+            self._closing = self.closed = True
             with trio.CancelScope(shield=True):
                 await self.connection.aclose()
             if not self._reading:

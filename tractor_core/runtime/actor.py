@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextvars
 import os
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from functools import partial
 from typing import Any, TypeVar
 
 import msgspec
@@ -82,6 +84,8 @@ class Actor:
         self._rooms: dict[type, Any] = {}
         self._explain: dict[str, Explain] = {}
         self._network: trio.Nursery | None = None
+        #: What channel readers, and so endpoints, start with: not the context variables of whoever dialled.
+        self._variables = contextvars.copy_context()
         self._service: trio.Nursery | None = None
 
     # -- identity ---------------------------------------------------------------------------------
@@ -133,8 +137,9 @@ class Actor:
     # -- tasks ------------------------------------------------------------------------------------
 
     def enter_network(self, nursery: trio.Nursery) -> None:
-        """Where channel readers and listeners run from now on."""
+        """Where channel readers and listeners run from now on, with this task's context variables."""
         self._network = nursery
+        self._variables = contextvars.copy_context()
 
     def enter_service(self, nursery: trio.Nursery) -> None:
         """Where endpoint tasks run from now on."""
@@ -196,7 +201,8 @@ class Actor:
         """Make a channel of an authenticated connection and start reading it."""
         channel = Channel(connection, peer, self.limits, dialled=dialled)
         self.peers.setdefault(peer.aid.uuid, []).append(channel)
-        self.network.start_soon(self._run_channel, channel, leftover, name=f"channel to {peer.aid}")
+        run = partial(self._run_channel, channel, leftover)
+        self._variables.run(partial(self.network.start_soon, run, name=f"channel to {peer.aid}"))
         return channel
 
     async def serve_channel(self, connection: Connection, peer: Peer, leftover: Sequence[Buffer]) -> None:

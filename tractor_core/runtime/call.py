@@ -14,6 +14,7 @@ from tractor_core.msg.boxing import unbox
 from tractor_core.protocol.dialog import Dialog, ProtocolViolation, Side
 
 from .parking import Slot
+from .payload import codec_in_force
 
 if TYPE_CHECKING:
     from .actor import Actor
@@ -24,18 +25,25 @@ log = get_logger("runtime")
 class Call:
     """The opener's side of a call. A sink of its channel."""
 
-    __slots__ = ("_slot", "channel", "dialog")
+    __slots__ = ("_slot", "chan", "dialog")
+
+    side = "parent"
 
     def __init__(self, channel: Channel, functype: str) -> None:
-        self.channel = channel
+        self.chan = channel
         self.dialog = Dialog(Side.OPENER, channel.new_cid(), functype)
         self._slot = Slot()
+
+    @property
+    def cid(self) -> int:
+        """The dialog's id on its channel."""
+        return self.dialog.cid
 
     def deliver(self, message: Any) -> None:
         try:
             wake = self.dialog.receive(message)
         except ProtocolViolation as error:
-            wake = self.dialog.cut(TransportClosed(f"protocol violation by {self.channel.aid}: {error}"))
+            wake = self.dialog.cut(TransportClosed(f"protocol violation by {self.chan.aid}: {error}"))
         if wake:
             self._slot.unpark()
 
@@ -61,12 +69,14 @@ async def call(
 
     When the caller is cancelled the remote task is cancelled first, and waited for.
     """
+    await trio.lowlevel.checkpoint_if_cancelled()
     pending = Call(channel, functype)
     cid = pending.dialog.cid
-    # The payload is encoded in the same pass as its envelope: see Message.
-    start = m.Start(cid, target, functype, args, kwargs)  # type: ignore[arg-type]
-    channel.post(start)
+    channel.post(start_message(channel, cid, target, functype, args, kwargs))
     channel.dialogs[cid] = pending
+    plugins = actor.plugins
+    if plugins.dialog_opened:
+        plugins.notify("tractor_dialog_opened", context=pending)
     try:
         await pending.wait()
     except trio.Cancelled:
@@ -76,7 +86,24 @@ async def call(
         raise
     finally:
         channel.dialogs.pop(cid, None)
+        if plugins.dialog_closed:
+            plugins.notify("tractor_dialog_closed", context=pending, outcome=error_of(pending.dialog))
     return result_of(pending.dialog)
+
+
+def start_message(
+    channel: Channel, cid: int, target: str, functype: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> m.Start:
+    """The request to run ``target``; its payloads are encoded in one pass with it: see ``Message``."""
+    if (codec := codec_in_force(channel)) is not None:
+        return m.Start(
+            cid,
+            target,
+            functype,
+            codec.encode_payload(args, "args"),
+            codec.encode_payload(kwargs, "kwargs"),
+        )
+    return m.Start(cid, target, functype, args, kwargs)  # type: ignore[arg-type]
 
 
 def result_of(dialog: Dialog) -> m.Return:
@@ -84,17 +111,24 @@ def result_of(dialog: Dialog) -> m.Return:
     outcome = dialog.outcome
     if type(outcome) is m.Return:
         return outcome
-    if isinstance(outcome, m.Error):
-        raise unbox(outcome.error)
-    assert dialog.cut_error is not None
-    raise dialog.cut_error
+    error = error_of(dialog)
+    assert error is not None
+    raise error
+
+
+def error_of(dialog: Dialog) -> BaseException | None:
+    """The error that a dialog ended with, made anew each time."""
+    if isinstance(dialog.outcome, m.Error):
+        return unbox(dialog.outcome.error)
+    return dialog.cut_error if dialog.outcome is None else None
 
 
 async def cancel_and_settle(actor: Actor, channel: Channel, pending: Any) -> bool:
     """Ask for the remote task's end and wait for its outcome. Call this shielded.
 
-    The acknowledgement is waited for ``Limits.cancel_timeout``; after it the outcome, as long as the channel lives
-    (whoever owns the peer bounds that). False where it was not acknowledged; then nobody waits.
+    The acknowledgement is waited for ``Limits.cancel_timeout``; after it the outcome, as long as the
+    channel lives (whoever owns the peer bounds that). False where it was not acknowledged; then nobody
+    waits.
     """
     dialog: Dialog = pending.dialog
     try:

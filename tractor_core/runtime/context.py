@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Literal
@@ -19,7 +20,7 @@ from tractor_core.protocol.dialog import Dialog, IllegalHere, ProtocolViolation,
 
 from .call import post_cancel, too_slow
 from .parking import Slot
-from .payload import Payloads
+from .payload import Payloads, payloads_for
 from .stream import MsgStream
 
 if TYPE_CHECKING:
@@ -57,8 +58,8 @@ class Context:
         #: What is cancelled when the other side ends this one: the opener's block, the callee's task.
         self.scope = trio.CancelScope()
         self.cancelled_caught = False
-        #: The error that the peer was told of before this side's task ended.
-        self.reported: BaseException | None = None
+        #: What broke the stream on this side. At the callee it is the outcome, whatever the task makes of it.
+        self.failure: Exception | None = None
         self._overflow: Overflow = overflow
         self._stream: MsgStream[Any, Any] | None = None
         self._discarding = False
@@ -123,7 +124,7 @@ class Context:
         error = self.maybe_error
         return error if error is not None else self._result()
 
-    def maybe_raise(self) -> None:
+    def maybe_raise(self, hide_tb: bool = True) -> None:
         """Raise the error that the dialog ended with, if it did and it is not absorbed."""
         error = self.maybe_error
         if error is not None and not self.absorbs(error):
@@ -235,16 +236,24 @@ class Context:
             self.post(credit, lazy=True)
 
     def relay_failure(self, error: Exception) -> None:
-        """Tell the peer that this side failed, so that its task ends too."""
+        """This side's stream broke: see to it that the other side ends with that error.
+
+        The opener tells the callee, whose task is cancelled. At the callee it is the outcome once the
+        task has ended, as outcomes are, so that the opener goes on no earlier.
+        """
+        self.failure = self.failure or error
+        if self.side == "child":
+            return
         try:
             self.post(self.dialog.failed(box(error, self.actor.uid)))
-            self.reported = error
         except IllegalHere:
-            pass  # over already, or (callee) about to end with this very error
+            pass  # over already
 
     def raise_if_over(self) -> None:
         """Raise why the stream cannot go on, where the dialog was ended by an error."""
         dialog = self.dialog
+        if self.failure is not None:
+            raise self.failure
         if dialog.peer_error is not None:
             raise unbox(dialog.peer_error.error)
         if dialog.done:
@@ -254,17 +263,22 @@ class Context:
 
     # -- public: both sides -----------------------------------------------------------------------
 
-    async def started(self, value: Any = None, validate_pld_spec: bool = True, strict_pld_parity: bool = False) -> None:
+    async def started(
+        self, value: Any = None, validate_pld_spec: bool = True, strict_pld_parity: bool = False
+    ) -> None:
         """Callee: hand the first value to the opener, once.
 
-        ``MsgTypeError`` where it is against the contract (nothing was sent: correct it and call again); ``RuntimeError``
-        on a second call or at the opener. ``strict_pld_parity`` also demands that the value compares equal after
-        the round trip.
+        ``MsgTypeError`` where it is against the contract (nothing was sent: correct it and call again);
+        ``RuntimeError`` on a second call or at the opener. ``strict_pld_parity`` also demands that the
+        value compares equal after the round trip.
         """
         if self.side == "parent":
             raise RuntimeError("started() is for the task that was opened, not for its opener")
+        if self.dialog.state is d.State.DONE:
+            self.raise_if_over()
         if self.dialog.state is not d.State.RUNNING:
             raise RuntimeError("started() was already called on this context")
+        self._adopt_codec()
         if strict_pld_parity:
             self._check_parity(value)
         payload = self.payloads.check(value) if validate_pld_spec else self.payloads.prepare(value)
@@ -275,6 +289,12 @@ class Context:
         except TransportClosed:
             pass
         await trio.lowlevel.checkpoint()
+
+    def _adopt_codec(self) -> None:
+        """Use the codec in force in the calling task from here on, unless there is a contract."""
+        if not self.payloads.by_contract and self.dialog.functype == "context":
+            self.payloads = payloads_for(self.chan)
+            self.decode_value = self.payloads.decode
 
     def _check_parity(self, value: Any) -> None:
         back = self.payloads.round_trip(value)
@@ -296,15 +316,16 @@ class Context:
     ) -> AsyncIterator[MsgStream[Any, Any]]:
         """Open this side's half of the stream; once per context.
 
-        ``overflow`` says what happens to a sender that finds this side's window (``msg_buffer_size`` messages) full: ``"raise"`` (the default),
-        ``"block"``, or ``"buffer"``, which ``allow_overruns=True`` spells too. ``RuntimeError`` before ``started()`` or after a cancel.
+        ``overflow`` says what happens to a sender that finds this side's window (``msg_buffer_size``
+        messages) full: ``"raise"`` (the default), ``"block"``, or ``"buffer"``, which
+        ``allow_overruns=True`` spells too. ``RuntimeError`` before ``started()`` or after a cancel.
         """
         policy = self._policy(allow_overruns, overflow)
-        limits = self.actor.limits
-        window = Window(msg_buffer_size or limits.window_messages, limits.window_bytes)
+        window = self._window(msg_buffer_size)
         if self.dialog.cancel_called:
             raise RuntimeError("this context was cancelled; no stream can be opened")
         self.raise_if_over()
+        self._adopt_codec()
         try:
             announcement = self.dialog.open_stream(window, policy)
         except IllegalHere:
@@ -313,12 +334,23 @@ class Context:
             self.post(announcement, lazy=True)
             # A grant for what came before this side opened.
             self._flush_outbox()
-        stream: MsgStream[Any, Any] = MsgStream(self)
+        # Only the callee's half of a generator's stream sends.
+        send_allowed = self.dialog.functype == "context" or self.side == "child"
+        stream: MsgStream[Any, Any] = MsgStream(self, send_allowed=send_allowed)
         self._stream = stream
+        self._discarding = False
         try:
             yield stream
         finally:
             stream.close_nowait()
+
+    def _window(self, messages: int | None) -> Window:
+        limits = self.actor.limits
+        if messages is None:
+            return Window(limits.window_messages, limits.window_bytes)
+        if messages < 1:
+            raise ValueError(f"msg_buffer_size must be above zero, not {messages}")
+        return Window(messages, limits.window_bytes)
 
     def _policy(self, allow_overruns: bool | None, overflow: Overflow | None) -> Overflow:
         if overflow is None:
@@ -358,7 +390,8 @@ class Context:
     async def cancel(self, timeout: float = 0.5) -> None:
         """Ask for the end of the *remote* task (opener), or of this one (callee).
 
-        At the opener this returns once the request was acknowledged; ``ActorTooSlowError`` when it was not within ``timeout`` seconds.
+        At the opener this returns once the request was acknowledged; ``ActorTooSlowError`` when it was
+        not within ``timeout`` seconds.
         """
         if self.side == "child":
             self.dialog.cancel(self.actor.uid)
@@ -379,7 +412,8 @@ class Context:
     async def wait_for_result(self, hide_tb: bool = True) -> Any:
         """Opener: wait for the remote task's result, or raise its error.
 
-        The cancellation that this actor asked for is returned, not raised. Unread stream values are discarded.
+        The cancellation that this actor asked for is returned, not raised. Values of a stream that is not
+        open here are discarded.
         """
         if self.side == "child":
             raise RuntimeError("only the opener of a context can wait for its result")
@@ -395,7 +429,26 @@ class Context:
             return error
         raise error
 
+    async def result(self) -> Any:
+        """Deprecated name of :meth:`wait_for_result`."""
+        warnings.warn("Context.result() is now Context.wait_for_result()", DeprecationWarning, stacklevel=2)
+        return await self.wait_for_result()
+
+    async def send_yield(self, value: Any) -> None:
+        """Deprecated: ``send()`` on the stream that is open here."""
+        warnings.warn("Context.send_yield() is now MsgStream.send()", DeprecationWarning, stacklevel=2)
+        if self._stream is None:
+            raise RuntimeError("this context has no stream: use open_stream()")
+        await self._stream.send(value)
+
     def _result(self) -> Any:
         outcome = self.dialog.outcome
         assert isinstance(outcome, m.Return)
         return self._decode_result(outcome.pld)
+
+
+def is_only(error: BaseException, wanted: BaseException | None) -> bool:
+    """Whether ``error`` is a group, nested perhaps, of nothing but ``wanted``."""
+    if wanted is None or not isinstance(error, BaseExceptionGroup):
+        return False
+    return all(member is wanted or is_only(member, wanted) for member in error.exceptions)

@@ -1,7 +1,8 @@
-"""The ``@context`` decorator: marks a function as the callee's half of a context."""
+"""The ``@context`` decorator, which marks a function as the callee's half of a context, and ``@stream``."""
 
 from __future__ import annotations
 
+import functools
 import inspect
 import warnings
 from collections.abc import Callable, Coroutine
@@ -15,6 +16,12 @@ from .context import Context
 
 F = TypeVar("F", bound=Callable[..., Coroutine[Any, Any, Any]])
 G = TypeVar("G", bound=Callable[..., Any])
+
+_STREAM_MARK = "__tractor_stream__"
+
+#: What a ``@stream`` function may call the parameter that the runtime fills: its stream, or its context.
+_STREAM_PARAMETERS = ("stream", "ctx")
+
 
 @overload
 def context(fn: F, /) -> F: ...
@@ -35,8 +42,8 @@ def context(
 ) -> Any:
     """Mark an async function as one that ``Portal.open_context()`` can start.
 
-    It must have one parameter annotated ``Context``, of any name, else ``TypeError``. ``pld_spec`` types every payload of
-    the dialog, both ways::
+    It must have one parameter annotated ``Context``, of any name, else ``TypeError``. ``pld_spec`` types
+    every payload of the dialog, both ways::
 
         @tractor.context(pld_spec=int | None)
         async def counter(ctx: tractor.Context, start: int) -> None:
@@ -72,6 +79,46 @@ def _is_context(annotation: Any) -> bool:
 
 
 def stream(fn: G) -> G:
-    """Deprecated marker: an async generator function needs none to be opened with ``open_stream_from()``."""
-    warnings.warn("@stream is not needed any more: use a plain async generator function", DeprecationWarning, 2)
-    return fn
+    """Deprecated marker of functions for ``Portal.open_stream_from()``.
+
+    An async generator function needs none. An async function sends with ``await stream.send(value)`` on
+    its parameter ``stream``, or with ``await ctx.send_yield(value)`` on its parameter ``ctx``;
+    ``TypeError`` where it has neither.
+    """
+    warnings.warn(
+        "@stream is not needed any more: use a plain async generator function",
+        DeprecationWarning,
+        stacklevel=2,
+    )
+    if inspect.isasyncgenfunction(fn):
+        return fn
+    if not inspect.iscoroutinefunction(fn):
+        raise TypeError(f"@stream goes on an async function, not on {fn!r}")
+    given = inspect.signature(fn).parameters
+    parameter = next((name for name in _STREAM_PARAMETERS if name in given), None)
+    if parameter is None:
+        raise TypeError(f"{fn.__qualname__}() needs a parameter named 'stream' to send its values through")
+    marked: G = _as_context(fn, parameter)
+    return marked
+
+
+def is_stream_function(fn: Any) -> bool:
+    """Whether ``@stream`` marked this async function."""
+    return hasattr(fn, _STREAM_MARK)
+
+
+def _as_context(fn: Any, parameter: str) -> Any:
+    """The function as one that a context can run: its stream is opened before, and closed after it."""
+
+    @functools.wraps(fn)
+    async def streaming(*args: Any, **kwargs: Any) -> Any:
+        context: Context = kwargs[parameter]
+        await context.started()
+        async with context.open_stream() as opened:
+            if parameter == "stream":
+                kwargs[parameter] = opened
+            return await fn(*args, **kwargs)
+
+    setattr(streaming, _STREAM_MARK, True)
+    streaming.__tractor_context__ = ContextMark(parameter)  # type: ignore[attr-defined]
+    return streaming

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -28,7 +29,7 @@ class Dispatcher:
 
     def __init__(self, actor: Actor) -> None:
         self._actor = actor
-        self._handlers = {
+        self._handlers: dict[type[Any], Callable[[Channel, Any], None]] = {
             m.Start: self._on_start,
             m.Cancel: self._on_cancel,
             m.Ping: self._on_ping,
@@ -67,7 +68,9 @@ class Dispatcher:
             canceller = actor.canceller or actor.uid
             raise ContextCancelled(f"{actor.aid} is ending", canceller=canceller)
         if len(channel.dialogs) >= actor.limits.max_dialogs:
-            raise ActorTooSlowError(f"more than {actor.limits.max_dialogs} dialogs on one channel (Limits.max_dialogs)")
+            raise ActorTooSlowError(
+                f"more than {actor.limits.max_dialogs} dialogs on one channel (Limits.max_dialogs)"
+            )
         if (message.cid & 1) != (1 if channel.dialled else 0) or message.cid < 0:
             raise ValueError(f"context id {message.cid} is not the sender's to choose")
         if message.target.startswith(PREFIX):
@@ -104,7 +107,7 @@ class Dispatcher:
             context = Context(actor, channel, dialog, payloads=payloads)
             channel.dialogs[dialog.cid] = context
             kwargs[mark.parameter] = context
-            checker = payloads.check if payloads.typed else check
+            checker = payloads.check if payloads.typed or not payloads.plain else check
             run = partial(serve_context, actor, context, endpoint.fn, args, kwargs, checker)
             channel.post(m.StartAck(dialog.cid, endpoint.functype), lazy=True)
         else:

@@ -12,13 +12,12 @@ import trio
 from tractor_core.errors import TransportClosed
 from tractor_core.ipc.channel import Channel
 from tractor_core.log import get_logger
-from tractor_core.msg import types as m
 from tractor_core.msg.namespace import ContextMark
 from tractor_core.msg.signature import Signature
 from tractor_core.protocol.dialog import Dialog, Side
 
-from .call import cancel_and_settle, log_unseen
-from .context import Context, Overflow
+from .call import cancel_and_settle, log_unseen, start_message
+from .context import Context, Overflow, is_only
 from .payload import payloads_for
 
 if TYPE_CHECKING:
@@ -67,9 +66,11 @@ async def opened(
     """Start the remote task, run the block beside it, and leave no earlier than it has ended."""
     actor, channel, dialog = context.actor, context.chan, context.dialog
     if channel.aid == actor.aid:
-        raise RuntimeError(f"a context cannot be opened to this same actor ({actor.aid}): it would wait for itself")
-    # The payload is encoded in the same pass as its envelope: see Message.
-    channel.post(m.Start(dialog.cid, target, dialog.functype, args, kwargs))  # type: ignore[arg-type]
+        raise RuntimeError(
+            f"a context cannot be opened to this same actor ({actor.aid}): it would wait for itself"
+        )
+    await trio.lowlevel.checkpoint_if_cancelled()
+    channel.post(start_message(channel, dialog.cid, target, dialog.functype, args, kwargs))
     channel.dialogs[dialog.cid] = context
     plugins = actor.plugins
     if plugins.dialog_opened:
@@ -82,9 +83,10 @@ async def opened(
                 await context.wait_for_result()
         except BaseException as error:
             await _settle(context)
-            if not (context.absorbs(error) and dialog.done):
+            error = _unwrapped(context, error)
+            if not (dialog.done and context.absorbs(error)):
                 _chain_remote(context, error)
-                raise
+                raise error
             context.cancelled_caught = True
         else:
             await _settle(context)
@@ -94,7 +96,7 @@ async def opened(
         channel.dialogs.pop(dialog.cid, None)
         context.cut(TransportClosed("this context was left"))
         if plugins.dialog_closed:
-            plugins.notify("tractor_dialog_closed", context=context, outcome=dialog.outcome)
+            plugins.notify("tractor_dialog_closed", context=context, outcome=context.maybe_error)
 
 
 async def _settle(context: Context) -> None:
@@ -105,11 +107,21 @@ async def _settle(context: Context) -> None:
         await cancel_and_settle(context.actor, context.chan, context)
 
 
+def _unwrapped(context: Context, error: BaseException) -> BaseException:
+    """The dialog's own error bare, where the block's nurseries wrapped it and nothing else."""
+    for own in (context.failure, context.maybe_error):
+        if own is not None and is_only(error, own):
+            return own
+    return error
+
+
 def _chain_remote(context: Context, error: BaseException) -> None:
     """The block's own error wins; one that came from the remote task beside it is not lost."""
     remote = context.maybe_error
     if remote is None or remote is error or context.absorbs(remote) or context.dialog.outcome is None:
         return
+    if error is context.failure:
+        return  # the remote task was ended by this very error
     if isinstance(error, trio.Cancelled):
         log_unseen(context.dialog, context.actor.uid)
     elif error.__context__ is None and error.__cause__ is None:

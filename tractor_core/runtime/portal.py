@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Concatenate, Never, ParamSpec, TypeVar, overload
 
 import trio
 
@@ -13,10 +13,11 @@ from tractor_core.errors import ActorTooSlowError, NoResult, TransportClosed
 from tractor_core.ipc.channel import Channel
 from tractor_core.log import get_logger
 from tractor_core.msg import types as m
-from tractor_core.msg.namespace import context_mark, functype_of, target_of
+from tractor_core.msg.namespace import Functype, context_mark, functype_of, target_of
 
 from .call import call
 from .context import Context, Overflow
+from .contextual import is_stream_function
 from .opening import make_context, opened
 from .parking import Slot
 from .stream import MsgStream
@@ -55,26 +56,33 @@ class Portal:
     # -- calls ------------------------------------------------------------------------------------
 
     @overload
-    async def run(self, fn: Callable[P, Coroutine[Any, Any, R]], /, *args: P.args, **kwargs: P.kwargs) -> R: ...
+    async def run(
+        self, fn: Callable[P, Coroutine[Any, Any, R]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> R: ...
     @overload
-    async def run(self, fn: str, /, fn_name: str, **kwargs: Any) -> Any: ...
+    async def run(self, fn: str, fn_name: str, /, **kwargs: Any) -> Any: ...
     async def run(self, fn: Any, /, *args: Any, **kwargs: Any) -> Any:
         """Run an async function of an exposed module in the peer and return its result.
 
-        Arguments arrive as the types that the function's annotations name, and so does the result. Raises ``TypeError`` for
-        what is not a module-level async function, ``ModuleNotExposed`` where the peer does not expose it, ``MsgTypeError`` for
-        arguments that do not fit its signature, ``RemoteActorError`` for what it raised, ``TransportClosed`` (``ActorDied``)
-        when the peer goes away. Cancelling this call cancels the remote task first.
+        Arguments arrive as the types that the function's annotations name, and so does the result.
+        Raises ``TypeError`` for what is not a module-level async function, ``ModuleNotExposed`` where the
+        peer does not expose it, ``MsgTypeError`` for arguments that do not fit its signature,
+        ``RemoteActorError`` for what it raised, ``TransportClosed`` (``ActorDied``) when the peer goes
+        away. Cancelling this call cancels the remote task first.
         """
         if isinstance(fn, str):
-            warnings.warn("Portal.run('module', 'function') is now Portal.run(function)", DeprecationWarning, 2)
-            return await self.run_from_ns(fn, args[0], **kwargs)
-        target = target_of(fn)
-        functype = functype_of(fn)
-        if functype != "asyncfunc":
-            raise TypeError(f"{target} is {_ARTICLES[functype]}: use {_OPENERS[functype]} for it")
-        outcome = await call(self._actor, self.chan, target, functype, args, kwargs)
+            return await self._run_by_name(fn, *args, **kwargs)
+        target = _target(fn, "asyncfunc")
+        outcome = await call(self._actor, self.chan, target, "asyncfunc", args, kwargs)
         return self._actor.exposed.signatures.get(fn).decode_result(outcome.pld, self.chan.codec.name)
+
+    async def _run_by_name(self, module: str, /, *args: Any, **kwargs: Any) -> Any:
+        warnings.warn(
+            "Portal.run('module', 'function') is now Portal.run(function)", DeprecationWarning, stacklevel=3
+        )
+        if len(args) != 1 or not isinstance(args[0], str):
+            raise TypeError("run('module', 'function', **kwargs) takes a module and the name of a function")
+        return await self.run_from_ns(module, args[0], **kwargs)
 
     async def run_from_ns(self, namespace: str, name: str, /, **kwargs: Any) -> Any:
         """Run ``namespace:name``; namespace ``"self"`` is the peer's runtime, restricted to a fixed list."""
@@ -85,35 +93,39 @@ class Portal:
 
     @overload
     def open_context(
-        self, fn: Callable[..., Coroutine[Any, Any, Any]], /, **kwargs: Any
+        self,
+        fn: Callable[Concatenate[Context, P], Coroutine[Any, Any, Any]],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
     ) -> AbstractAsyncContextManager[tuple[Context, Any]]: ...
     @overload
     def open_context(
-        self, fn: Callable[..., Coroutine[Any, Any, Any]], /, *, allow_overruns: bool, **kwargs: Any
+        self, fn: Callable[..., Coroutine[Any, Any, Any]], /, *args: Any, allow_overruns: bool, **kwargs: Any
     ) -> AbstractAsyncContextManager[tuple[Context, Any]]: ...
-    def open_context(
-        self, fn: Any, /, *, allow_overruns: bool = False, **kwargs: Any
+    def open_context(  # type: ignore[misc]  # no endpoint may have a parameter named allow_overruns
+        self, fn: Any, /, *args: Any, allow_overruns: bool = False, **kwargs: Any
     ) -> AbstractAsyncContextManager[tuple[Context, Any]]:
         """Start a ``@context`` function in the peer and run a block beside it: yields ``(context, first)``.
 
-        ``first`` is what the function handed to ``started()``. The block ends no earlier than the remote task: its error is raised here, an
-        error or cancellation of the block cancels it. ``allow_overruns`` makes this side's half of the stream buffer
-        without bound by default.
+        ``first`` is what the function handed to ``started()``. The block ends no earlier than the remote
+        task: its error is raised here, an error or cancellation of the block cancels it.
+        ``allow_overruns`` makes this side's half of the stream buffer without bound by default.
         """
-        target = target_of(fn)
-        functype = functype_of(fn)
-        if functype != "context":
-            raise TypeError(f"{target} is {_ARTICLES[functype]}: use {_OPENERS[functype]} for it")
-        context = make_context(
+        target = _target(fn, "context")
+        context = self._context(fn, "context", "buffer" if allow_overruns else "raise")
+        return opened(context, target, args, kwargs)
+
+    def _context(self, fn: Any, functype: Functype, overflow: Overflow) -> Context:
+        return make_context(
             self._actor,
             self.chan,
             functype,
             mark=context_mark(fn),
             signature=self._actor.exposed.signatures.get(fn),
-            overflow="buffer" if allow_overruns else "raise",
+            overflow=overflow,
             portal=self,
         )
-        return opened(context, target, (), kwargs)
 
     def open_system_context(
         self, name: str, **kwargs: Any
@@ -124,23 +136,17 @@ class Portal:
 
     @asynccontextmanager
     async def open_stream_from(
-        self, fn: Callable[..., AsyncIterator[R]], /, **kwargs: Any
-    ) -> AsyncIterator[MsgStream[Any, R]]:
+        self, fn: Callable[P, AsyncIterator[R]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> AsyncIterator[MsgStream[Never, R]]:
         """Run an async generator function in the peer; yields a receive-only stream of its values.
 
         The generator waits when the receiver lags. Leaving the block closes the remote generator.
         """
-        target = target_of(fn)
-        functype = functype_of(fn)
-        if functype != "asyncgen":
-            raise TypeError(f"{target} is {_ARTICLES[functype]}: use {_OPENERS[functype]} for it")
-        policy: Overflow = "block"
-        signature = self._actor.exposed.signatures.get(fn)
-        context = make_context(
-            self._actor, self.chan, functype, signature=signature, overflow=policy, portal=self
-        )
-        async with opened(context, target, (), kwargs):
-            async with context.open_stream(overflow=policy) as stream:
+        functype: Functype = "context" if is_stream_function(fn) else "asyncgen"
+        target = _target(fn, functype)
+        context = self._context(fn, functype, "block")
+        async with opened(context, target, args, kwargs):
+            async with context.open_stream(overflow="block") as stream:
                 yield stream
             await context.cancel()
 
@@ -152,21 +158,24 @@ class Portal:
         For an actor without a main task this warns and returns ``NoResult``.
         """
         if self.main_result is None:
-            warnings.warn(f"{self.chan.aid} is a daemon actor: it has no result", UserWarning, 2)
+            warnings.warn(f"{self.chan.aid} is a daemon actor: it has no result", UserWarning, stacklevel=2)
             return NoResult
         return await self.main_result()
 
     async def result(self) -> Any:
         """Deprecated name of :meth:`wait_for_result`."""
-        warnings.warn("Portal.result() is now Portal.wait_for_result()", DeprecationWarning, 2)
+        warnings.warn("Portal.result() is now Portal.wait_for_result()", DeprecationWarning, stacklevel=2)
         return await self.wait_for_result()
 
     async def cancel_actor(self, timeout: float | None = None, raise_on_timeout: bool = False) -> bool:
         """Ask the peer's whole runtime to end; True if it acknowledged within ``timeout`` seconds.
 
-        The default is :attr:`cancel_timeout`. ``raise_on_timeout`` raises ``ActorTooSlowError`` instead of returning False.
+        The default is :attr:`cancel_timeout`. ``raise_on_timeout`` raises ``ActorTooSlowError`` instead of
+        returning False.
         """
-        acked = await request_end(self._actor, self.chan, timeout if timeout is not None else self.cancel_timeout)
+        if timeout is None:
+            timeout = self.cancel_timeout
+        acked = await request_end(self._actor, self.chan, timeout)
         if self.on_cancel_asked is not None:
             self.on_cancel_asked()
         if not acked and raise_on_timeout:
@@ -206,7 +215,8 @@ async def request_end(
 ) -> bool:
     """Ask a peer's runtime to end; whether it acknowledged within ``timeout`` seconds.
 
-    ``time_left`` tells the peer when force will be used (seconds). A channel that is gone counts as acknowledged.
+    ``time_left`` tells the peer when force will be used (seconds). A channel that is gone counts as
+    acknowledged.
     """
     request = _EndRequest()
     cid = channel.new_cid()
@@ -221,6 +231,15 @@ async def request_end(
         return False
     finally:
         channel.dialogs.pop(cid, None)
+
+
+def _target(fn: Any, functype: Functype) -> str:
+    """The name of ``fn`` on the wire; ``TypeError`` where it is of another kind than ``functype``."""
+    target = target_of(fn)
+    found = functype_of(fn)
+    if found != functype:
+        raise TypeError(f"{target} is {_ARTICLES[found]}: use {_OPENERS[found]} for it")
+    return target
 
 
 _ARTICLES = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -14,7 +15,8 @@ from tractor_core.msg import types as m
 from tractor_core.msg.boxing import box
 from tractor_core.protocol.dialog import W_CANCEL, Dialog, ProtocolViolation
 
-from .context import Context
+from .call import error_of
+from .context import Context, is_only
 from .state import set_current_context
 
 if TYPE_CHECKING:
@@ -34,20 +36,27 @@ class Served(Protocol):
     chan: Channel
     dialog: Dialog
     scope: trio.CancelScope
-    reported: BaseException | None
+    failure: Exception | None
 
 
 class ServedCall:
     """The callee's side of a call: lighter than a context. A sink of its channel."""
 
-    __slots__ = ("chan", "dialog", "reported", "scope")
+    side = "child"
+
+    __slots__ = ("chan", "dialog", "failure", "scope")
 
     def __init__(self, channel: Channel, dialog: Dialog) -> None:
         self.chan = channel
         self.dialog = dialog
         self.scope = trio.CancelScope()
-        #: The error that the peer was told of before the task ended: contexts only.
-        self.reported: BaseException | None = None
+        #: See ``Context.failure``; a call has no stream that could fail.
+        self.failure: Exception | None = None
+
+    @property
+    def cid(self) -> int:
+        """The dialog's id on its channel."""
+        return self.dialog.cid
 
     def deliver(self, message: Any) -> None:
         dialog = self.dialog
@@ -76,7 +85,7 @@ async def serve_call(
     async def body() -> Any:
         return await fn(*args, **kwargs)
 
-    await _run(actor, served, body, check)
+    await _run_noticed(actor, served, body, check)
 
 
 async def serve_context(
@@ -88,14 +97,7 @@ async def serve_context(
     async def body() -> Any:
         return await fn(*args, **kwargs)
 
-    plugins = actor.plugins
-    if plugins.dialog_opened:
-        plugins.notify("tractor_dialog_opened", context=context)
-    try:
-        await _run(actor, context, body, check)
-    finally:
-        if plugins.dialog_closed:
-            plugins.notify("tractor_dialog_closed", context=context, outcome=context.dialog.outcome)
+    await _run_noticed(actor, context, body, check)
 
 
 async def serve_generator(actor: Actor, context: Context, fn: Any, args: Any, kwargs: Any) -> None:
@@ -113,7 +115,19 @@ async def serve_generator(actor: Actor, context: Context, fn: Any, args: Any, kw
                 # Its own clean-up may need to wait for something, like that of any cancelled task may.
                 await generator.aclose()
 
-    await _run(actor, context, body, None)
+    await _run_noticed(actor, context, body, None)
+
+
+async def _run_noticed(actor: Actor, served: Context | ServedCall, body: Body, check: Check | None) -> None:
+    """Run ``body``, telling the hooks."""
+    plugins = actor.plugins
+    if plugins.dialog_opened:
+        plugins.notify("tractor_dialog_opened", context=served)
+    try:
+        await _run(actor, served, body, check)
+    finally:
+        if plugins.dialog_closed:
+            plugins.notify("tractor_dialog_closed", context=served, outcome=error_of(served.dialog))
 
 
 async def _run(actor: Actor, served: Served, body: Body, check: Check | None) -> None:
@@ -131,15 +145,18 @@ async def _run(actor: Actor, served: Served, body: Body, check: Check | None) ->
         error = raised
     finally:
         channel.dialogs.pop(dialog.cid, None)
-    if finished:
+    if finished and served.failure is None:
         _send_result(actor, served, result, check)
         return
     own, passing = _split_cancelled(error)
+    if own is None or is_only(own, served.failure):
+        own = served.failure
     _send_error(actor, served, own)
     if passing is not None:
         raise passing
-    if own is not None and not isinstance(own, Exception | SystemExit):
-        # KeyboardInterrupt and the like are not the peer's alone.
+    if own is not None and actor.is_root and _holds_interrupt(own):
+        # The user's Ctrl-C may hit any task of the root. Spawned actors ignore SIGINT: there it
+        # was raised by hand, and is its caller's affair like any other error.
         raise own
 
 
@@ -169,8 +186,7 @@ def _send_error(actor: Actor, served: Served, error: BaseException | None) -> No
     dialog, channel = served.dialog, served.chan
     if dialog.done:
         if isinstance(error, Exception) and not isinstance(error, TransportClosed):
-            if error is not served.reported:
-                log.error("a task for %s failed after its dialog had ended", channel.aid, exc_info=error)
+            log.error("a task for %s failed after its channel had ended", channel.aid, exc_info=error)
         return
     if error is None:
         if dialog.peer_error is not None:
@@ -196,9 +212,18 @@ def _split_cancelled(
     """Tell the task's own error from a cancellation of this whole actor, which must pass on."""
     if error is None:
         return None, None
+    if trio.current_effective_deadline() != -math.inf:
+        # Nothing around the task is cancelled, so a Cancelled in there was carried out of its scope.
+        return error, None
     if isinstance(error, trio.Cancelled):
         return None, error
     if isinstance(error, BaseExceptionGroup):
         cancelled, own = error.split(trio.Cancelled)
         return own, cancelled
     return error, None
+
+
+def _holds_interrupt(error: BaseException) -> bool:
+    if isinstance(error, BaseExceptionGroup):
+        return error.subgroup(KeyboardInterrupt) is not None
+    return isinstance(error, KeyboardInterrupt)

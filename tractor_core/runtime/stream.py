@@ -31,8 +31,9 @@ BROADCAST_BUFFER = 64
 class MsgStream(trio.abc.Channel[Any], Generic[SendT, RecvT]):
     """One side of a two-way stream; made by ``Context.open_stream()``.
 
-    ``receive()`` is for one task at a time; :meth:`subscribe` fans out. It is one-shot: once closed it stays so.
-    The far side's graceful end is ``trio.EndOfChannel``; a cancel or an error there is that error.
+    ``receive()`` is for one task at a time; :meth:`subscribe` fans out. It is one-shot: once closed it
+    stays so. The far side's graceful end is ``trio.EndOfChannel``; a cancel or an error there is that
+    error.
     """
 
     def __init__(self, context: Context, *, send_allowed: bool = True) -> None:
@@ -42,7 +43,7 @@ class MsgStream(trio.abc.Channel[Any], Generic[SendT, RecvT]):
         self._send_allowed = send_allowed
         self._closed = False
         self._slice_ends = 0.0
-        self._broadcaster: BroadcastReceiver[Any] | None = None
+        self._broadcaster: BroadcastReceiver[RecvT] | None = None
         # A frame's size is its payload's plus this; the receiver counts payloads only.
         self._overhead = len(self._channel.encode(m.Yield(self._dialog.cid, Raw(b"0")))) - 1
 
@@ -66,28 +67,27 @@ class MsgStream(trio.abc.Channel[Any], Generic[SendT, RecvT]):
     async def send(self, value: SendT) -> None:
         """Send one value, waiting for credit as the receiver's policy says.
 
-        Raises ``trio.ClosedResourceError`` when closed here, ``StreamOverrun`` when the receiver does not keep up
-        and its policy is ``"raise"``, ``TypeError`` naming the path for what cannot be encoded (nothing is sent then), and
-        the remote error once the dialog has ended with one.
+        Raises ``trio.ClosedResourceError`` when closed here, ``StreamOverrun`` when the receiver does not
+        keep up and its policy is ``"raise"``, ``TypeError`` naming the path for what cannot be encoded
+        (nothing is sent then), and the remote error once the dialog has ended with one.
+
+        When cancelled, nothing was sent.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
+        channel = self._channel
+        if channel.clogged:
+            await channel.drained()
         self._check_sendable()
         dialog = self._dialog
-        frame = self._channel.encode(m.Yield(dialog.cid, self._context.payloads.prepare(value)))
+        frame = channel.encode(m.Yield(dialog.cid, self._context.payloads.prepare(value)))
         size = len(frame) - self._overhead
         if not dialog.take_credit(size):
             await self._wait_credit(size)
-        self._channel.post_frame(frame, dialog.cid)
-        now = perf_counter()
-        if now > self._slice_ends or self._channel.clogged:
-            await self._give_way()
-
-    async def _give_way(self) -> None:
-        if self._channel.clogged:
-            await self._channel.drained()
-        else:
+        channel.post_frame(frame, dialog.cid)
+        if perf_counter() > self._slice_ends:
+            # Not cancellable: the value has been sent.
             await trio.lowlevel.cancel_shielded_checkpoint()
-        self._slice_ends = perf_counter() + TIME_SLICE
+            self._slice_ends = perf_counter() + TIME_SLICE
 
     def _check_sendable(self) -> None:
         if self._closed:
@@ -134,14 +134,15 @@ class MsgStream(trio.abc.Channel[Any], Generic[SendT, RecvT]):
     async def receive(self) -> RecvT:
         """Wait for the next value.
 
-        Raises ``trio.EndOfChannel`` after the far side's graceful end, ``trio.ClosedResourceError`` when closed here,
-        ``MsgTypeError`` for a value against the contract (the sender is told), or the dialog's error.
+        Raises ``trio.EndOfChannel`` after the far side's graceful end, ``trio.ClosedResourceError`` when
+        closed here, ``MsgTypeError`` for a value against the contract (the sender is told), or the
+        dialog's error.
         """
         if self._broadcaster is not None:
-            return await self._broadcaster.receive()  # type: ignore[no-any-return]
+            return await self._broadcaster.receive()
         return await self.receive_unshared()
 
-    async def receive_unshared(self) -> Any:
+    async def receive_unshared(self) -> RecvT:
         """Like :meth:`receive`, without regard to subscribers."""
         await trio.lowlevel.checkpoint_if_cancelled()
         context = self._context
@@ -162,10 +163,10 @@ class MsgStream(trio.abc.Channel[Any], Generic[SendT, RecvT]):
     def receive_nowait(self) -> RecvT:
         """The next value if one has arrived, else ``trio.WouldBlock``; ends like :meth:`receive`."""
         if self._broadcaster is not None:
-            return self._broadcaster.receive_nowait()  # type: ignore[no-any-return]
-        return self.receive_nowait_unshared()  # type: ignore[no-any-return]
+            return self._broadcaster.receive_nowait()
+        return self.receive_nowait_unshared()
 
-    def receive_nowait_unshared(self) -> Any:
+    def receive_nowait_unshared(self) -> RecvT:
         """Like :meth:`receive_nowait`, without regard to subscribers."""
         if self._closed:
             raise trio.ClosedResourceError("this stream was closed here")
@@ -180,7 +181,8 @@ class MsgStream(trio.abc.Channel[Any], Generic[SendT, RecvT]):
             raise trio.WouldBlock from None
         context.grant_credit()
         try:
-            return context.decode_value(payload)
+            value: RecvT = context.decode_value(payload)
+            return value
         except MsgTypeError as error:
             context.relay_failure(error)
             raise
@@ -189,7 +191,8 @@ class MsgStream(trio.abc.Channel[Any], Generic[SendT, RecvT]):
     async def subscribe(self) -> AsyncIterator[BroadcastReceiver[RecvT]]:
         """A receiver of its own for each subscriber, all getting every value from now on.
 
-        The first use is permanent: from then on :meth:`receive` is one subscriber among them. ``send()`` stays as it is.
+        The first use is permanent: from then on :meth:`receive` is one subscriber among them. ``send()``
+        stays as it is.
         """
         if self._broadcaster is None:
             self._broadcaster = broadcast_receiver(_Source(self), BROADCAST_BUFFER)

@@ -15,7 +15,7 @@ PREFIX = "self:"
 
 
 class SystemEndpoint(msgspec.Struct, frozen=True):
-    """A runtime function. Called as ``function(channel, **kwargs)``, or ``function(channel, context, **kwargs)``."""
+    """A runtime function: ``function(channel, **kwargs)``, or with the context after the channel."""
 
     function: Callable[..., Awaitable[Any]]
     functype: str

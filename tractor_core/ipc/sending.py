@@ -1,0 +1,204 @@
+"""The sending half of a channel: when a message is written, with which others, and in which order.
+
+Everything that is sent goes through :meth:`SendingHalf.post_frame`, so coalescing, tracing and fault
+injection have one home.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from time import perf_counter
+from typing import Any
+
+import trio
+
+from tractor_core.errors import TransportClosed
+from tractor_core.msg import types as m
+from tractor_core.protocol.chunks import CHUNK, WHOLE_UP_TO, Cutter
+from tractor_core.seams import Connection
+
+#: A frame written less than this many seconds after the last one waits for the end of the scheduler's
+#: tick, to share one system call with its successors; a lone frame is written at once. (A system
+#: call costs about 4 us on loopback, so twice that is a sender in full flow; a request and its
+#: answer are never this close.)
+COALESCE = 12e-6
+
+#: Bytes handed to the transport at once by the flusher.
+BATCH = 256 * 1024
+
+#: In place of a context id: order against large messages does not matter.
+NO_LANE = -2
+
+
+class SendingHalf:
+    """Queues, cuts and writes frames. Small ones are written at once; one task writes what is left.
+
+    A message too large for one frame goes in pieces, in the *lane* of its dialog: frames of that dialog
+    keep their order behind it, those of others overtake it.
+    """
+
+    def __init__(self, connection: Connection, encode: Callable[[m.Message], bytes]) -> None:
+        self.connection = connection
+        self._encode = encode
+        #: Whether it has ended or is being closed: nothing more may be sent.
+        self.closed = False
+        self._lost = False
+        self._queue: deque[bytes] = deque()
+        self._queued = 0
+        self._last_write = 0.0
+        self._lanes: dict[int, deque[bytes | Cutter]] = {}
+        #: Dialogs whose request is still on its way out: nothing may overtake that.
+        self._starting: set[int] = set()
+        self._flusher: trio.lowlevel.Task | None = None
+        self._flush_due = False
+        self._drained = trio.lowlevel.ParkingLot()
+        step = connection.max_send_frame
+        self._chunk = CHUNK if step is None else min(CHUNK, step - 64)
+        self._whole = WHOLE_UP_TO if step is None else min(WHOLE_UP_TO, step)
+
+    def _refusal(self) -> TransportClosed:
+        """Why nothing can be sent any more."""
+        return TransportClosed("channel is closed")
+
+    def post_frame(self, frame: bytes, cid: int, *, lazy: bool = False) -> None:
+        """Send an encoded message of dialog ``cid`` without waiting.
+
+        ``NO_LANE`` as ``cid`` lets it overtake a large message that is on its way.
+        """
+        if self.closed:
+            raise self._refusal()
+        if len(frame) > self._whole or (self._lanes and cid in self._lanes):
+            self._post_in_lane(frame, cid)
+            return
+        queue = self._queue
+        if not lazy and not self.connection.pending and not self._lanes:
+            now = perf_counter()
+            if now - self._last_write > COALESCE:
+                self._last_write = now
+                self._write(frame)
+                return
+        queue.append(frame)
+        self._queued += len(frame)
+        self._wake_flusher()
+
+    def _write(self, frame: bytes) -> None:
+        connection = self.connection
+        frames: Sequence[bytes] = (frame,)
+        if self._queue:
+            self._queue.append(frame)
+            frames, self._queue, self._queued = self._queue, deque(), 0
+            frames = list(frames)
+        try:
+            taken = connection.send_nowait(frames)
+        except (TransportClosed, trio.ClosedResourceError):
+            # The reader learns the same and ends the channel with the reason; what is sent to a
+            # dead peer in the meantime is lost, as it would be on the wire.
+            return
+        if taken < len(frames):
+            rest = frames[taken:]
+            self._queue.extendleft(reversed(rest))
+            self._queued += sum(map(len, rest))
+            self._wake_flusher()
+        elif connection.pending:
+            self._wake_flusher()
+
+    def _post_in_lane(self, frame: bytes, cid: int) -> None:
+        """Queue behind, or as, a message that goes in chunks; other dialogs overtake it."""
+        lane = self._lanes.setdefault(cid, deque())
+        lane.append(Cutter(cid, frame, self._chunk) if len(frame) > self._whole else frame)
+        self._queued += len(frame)
+        self._wake_flusher()
+
+    def _wake_flusher(self) -> None:
+        self._flush_due = True
+        task, self._flusher = self._flusher, None
+        if task is not None:
+            trio.lowlevel.reschedule(task)
+
+    @property
+    def clogged(self) -> bool:
+        """Whether more waits to be written than a well-behaved sender should add to."""
+        return self._queued > BATCH
+
+    async def drained(self) -> None:
+        """Wait until what was posted has been handed to the transport (or the channel ended)."""
+        while (self._queued or self.connection.pending) and not self._lost:
+            await self._drained.park()
+
+    async def _flush_forever(self) -> None:
+        """The one task that writes what could not be written at once."""
+        while True:
+            if not self._flush_due:
+                await self._park_flusher()
+            self._flush_due = False
+            # Let the tick end first: what is posted in it shares the write.
+            await trio.lowlevel.checkpoint()
+            await self._flush_all()
+            self._drained.unpark_all()
+
+    async def _park_flusher(self) -> None:
+        self._flusher = trio.lowlevel.current_task()
+
+        def abort(_: Any) -> trio.lowlevel.Abort:
+            self._flusher = None
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        await trio.lowlevel.wait_task_rescheduled(abort)
+
+    async def _flush_all(self) -> None:
+        connection = self.connection
+        while self._queue or self._lanes or connection.pending:
+            if connection.pending:
+                await connection.flush()
+            frames = self._next_batch()
+            while frames:
+                taken = connection.send_nowait(frames)
+                frames = frames[taken:]
+                if frames or connection.pending:
+                    await connection.flush()
+            if self._lanes:
+                # Chunks give way: to small frames of others, and to the readers of this actor.
+                await trio.lowlevel.checkpoint()
+
+    def _next_batch(self) -> list[bytes]:
+        batch: list[bytes] = []
+        size = 0
+        while self._queue and size < BATCH:
+            frame = self._queue.popleft()
+            size += len(frame)
+            self._queued -= len(frame)
+            batch.append(frame)
+        if not self._queue and self._lanes:
+            batch.append(self._next_from_lanes())
+        return batch
+
+    def _next_from_lanes(self) -> bytes:
+        """One piece of the lane whose turn it is; lanes take turns."""
+        cid, lane = next(iter(self._lanes.items()))
+        del self._lanes[cid]
+        head = lane[0]
+        if isinstance(head, Cutter):
+            chunk = head.next()
+            frame = self._encode(chunk)
+            self._queued -= len(chunk.data)
+            if chunk.last:
+                lane.popleft()
+        else:
+            frame = head
+            self._queued -= len(frame)
+            lane.popleft()
+        if lane:
+            self._lanes[cid] = lane
+        else:
+            self._starting.discard(cid)
+        return frame
+
+    def _lose(self) -> None:
+        """The connection is gone, and what was queued with it."""
+        self._lost = True
+        self._queue.clear()
+        self._lanes.clear()
+        self._starting.clear()
+        self._queued = 0
+        self._drained.unpark_all()
