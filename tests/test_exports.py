@@ -110,12 +110,7 @@ def test_star_import_brings_the_public_names_and_nothing_else() -> None:
 def test_dir_lists_everything_before_it_is_loaded() -> None:
     listed = fresh("import json, tractor_core; print(json.dumps(dir(tractor_core)))")
     assert set(listed) >= PUBLIC | SUBMODULES | {"__version__", "__all__"}
-    assert {name for name in listed if not name.startswith("_")} <= PUBLIC | SUBMODULES | {
-        "TYPE_CHECKING",
-        "annotations",
-        "import_module",
-        "warnings",
-    }
+    assert {name for name in listed if not name.startswith("_")} == PUBLIC | SUBMODULES
 
 
 def test_a_name_that_there_is_not_is_an_attribute_error() -> None:
