@@ -15,8 +15,8 @@ import trio
 
 import tractor_uds.endpoints
 from tractor_core.seams import Address, Connection, Listener, PeerFacts, TransportOptions
+from tractor_core.seams.socket_paths import MAX_PATH, runtime_directory
 from tractor_uds import transport
-from tractor_uds.paths import MAX_PATH, runtime_directory
 
 OPTIONS = TransportOptions(connect_timeout=1.0)
 

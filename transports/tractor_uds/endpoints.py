@@ -20,9 +20,10 @@ from tractor_core.seams import (
     ThrottledLog,
     TransportOptions,
 )
+from tractor_core.seams.socket_files import BACKLOG, bind_file, sweep
+from tractor_core.seams.socket_paths import fresh_path, prepare_directory, runtime_directory
 
 from . import paths
-from .binding import BACKLOG, bind_file, sweep
 
 _CREDENTIALS = struct.Struct("3i")
 #: How often a full backlog is tried again (seconds); the kernel gives no event for it.
@@ -42,11 +43,11 @@ class UdsTransport:
 
     def default_bind(self) -> Address:
         """A fresh name in this user's runtime directory."""
-        return Address(paths.SCHEME, path=str(paths.fresh_path()))
+        return Address(paths.SCHEME, path=str(fresh_path()))
 
     def default_registry(self) -> Address:
         """``registry.sock`` in this user's runtime directory."""
-        return Address(paths.SCHEME, path=str(paths.runtime_directory() / paths.REGISTRY_NAME))
+        return Address(paths.SCHEME, path=str(runtime_directory() / paths.REGISTRY_NAME))
 
     def exposure(self, address: Address) -> str:
         """``"user"`` for a file; ``"host"`` for an abstract name, which has no permissions."""
@@ -83,7 +84,7 @@ class UdsTransport:
                 _bind_abstract(sock, address)
             else:
                 directory = Path(address.path).parent
-                paths.prepare_directory(directory)
+                prepare_directory(directory)
                 if address == self.default_registry():
                     # Once per tree, not once per actor: this looks at every file there.
                     await sweep(directory, options.connect_timeout)
@@ -96,7 +97,7 @@ class UdsTransport:
 
     async def tidy(self) -> None:
         """Remove the automatic socket files of processes that were killed."""
-        directory = paths.runtime_directory()
+        directory = runtime_directory()
         if directory.is_dir():
             await sweep(directory, _TIDY_PATIENCE)
 

@@ -118,7 +118,7 @@ def _remove_stale(path: str) -> None:
     if error == errno.ENOENT:
         return
     if error != errno.ECONNREFUSED:
-        raise OSError(errno.EADDRINUSE, f"uds://{path} is already in use")
+        raise OSError(errno.EADDRINUSE, f"{path} is already in use")
     os.unlink(path)
 
 
