@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
 from typing import Any, Literal, overload
 
 import trio
@@ -204,11 +204,12 @@ async def watch_actors(prefix: str = "") -> AsyncIterator[AsyncIterator[Change]]
     portal = await link.portal()
     async with portal.open_system_context("watch", prefix=prefix) as (context, _):
         async with context.open_stream(overflow="block") as stream:
-            yield _as_tuples(stream)
+            async with aclosing(_as_tuples(stream)) as changes:
+                yield changes
         await context.cancel()
 
 
-async def _as_tuples(stream: Any) -> AsyncIterator[Change]:
+async def _as_tuples(stream: Any) -> AsyncGenerator[Change, None]:
     async for event, name, addresses in stream:
         yield event, name, addresses
 
