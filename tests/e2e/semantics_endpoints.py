@@ -221,9 +221,9 @@ async def fail_below(name: str, message: str) -> None:
 
 
 @tractor.context
-async def open_below(ctx: tractor.Context, name: str, how: str) -> None:
+async def open_below(ctx: tractor.Context, name: str, how: str, key: str = "") -> None:
     async with tractor.find_actor(name, raise_on_none=True) as portal:
-        async with portal.open_context(ends, how=how) as (_, _first):
+        async with portal.open_context(ends, how=how, key=key) as (_, _first):
             await ctx.started()
             await trio.sleep_forever()
 
@@ -314,6 +314,11 @@ async def checks_identity(this: tractor.Context) -> list[Any]:
 
         nursery.start_soon(look)
     return [seen, this.side, this.peer_side, this.cid, list(this.chan.uid)]
+
+
+@tractor.context
+async def never_gets_started(ctx: tractor.Context, key: str) -> None:
+    await wait_for_ever(key)
 
 
 @tractor.context

@@ -57,6 +57,12 @@ class Tree:
             await trio.sleep(0.01)
 
 
+    async def expire(self, scope: trio.CancelScope, key: str) -> None:
+        """Let the scope's deadline pass once an endpoint waits."""
+        await self.until(key, "waiting")
+        scope.deadline = trio.current_time()
+
+
 Scenario = Callable[[Tree], Awaitable[None]]
 
 

@@ -32,6 +32,9 @@ log = get_logger("runtime")
 Overflow = Literal["raise", "block", "buffer"]
 POLICIES = ("raise", "block", "buffer")
 
+#: An error that left a stream's block this many seconds ago and has not ended the context was handled.
+HANDLED_AFTER = 0.25
+
 
 class Context:
     """One side of a pair of tasks in two actors. A sink of its channel."""
@@ -158,6 +161,10 @@ class Context:
             self.post(message, lazy=isinstance(message, m.Credit))
 
     def _wake(self, wake: int) -> None:
+        if wake & d.W_CANCEL and self.dialog.peer_error is None and not self.dialog.done:
+            # A plain cancel, before the others: who waits in receive() is cancelled there, and does not
+            # wake to find what else came in the same batch, such as the end of the stream.
+            self.scope.cancel()
         if wake & d.W_STREAM:
             if self._discarding:
                 self._discard()
@@ -341,8 +348,10 @@ class Context:
         self._discarding = False
         try:
             yield stream
-        finally:
-            stream.close_nowait()
+        except BaseException:
+            stream.close_nowait(graceful=False)
+            raise
+        stream.close_nowait()
 
     def _window(self, messages: int | None) -> Window:
         limits = self.actor.limits
@@ -368,15 +377,32 @@ class Context:
             return "this context is over"
         return "started() must be called before open_stream()"
 
-    def stream_closed(self) -> None:
-        """The stream was closed here: tell the peer, and discard what still comes."""
-        stop = self.dialog.stop()
-        if stop is not None:
-            self.post(stop)
+    def stream_closed(self, graceful: bool) -> None:
+        """The stream was closed here: tell the peer, and discard what still comes.
+
+        Where an error or a cancellation left the stream's block, the peer is to learn that, which the
+        dialog's outcome (or the opener's cancel) says in a moment; not that the stream ended well.
+        """
+        if graceful:
+            self._stop()
+        elif not self.dialog.done and not self.actor.cancel_called:
+            self.actor.service.start_soon(self._stop_later)
         self._discarding = True
         self._discard()
         self._receiver.unpark()
         self._credit.unpark_all()
+
+    def _stop(self) -> None:
+        stop = self.dialog.stop()
+        if stop is not None:
+            self.post(stop)
+
+    async def _stop_later(self) -> None:
+        """The error may have been handled outside of the stream's block; then this is an end like others."""
+        with trio.move_on_after(HANDLED_AFTER):
+            await self.wait()
+        if self.dialog.canceller is None:
+            self._stop()
 
     def _discard(self) -> None:
         while True:

@@ -206,11 +206,11 @@ class MsgStream(trio.abc.Channel[Any], Generic[SendT, RecvT]):
         self.close_nowait()
         await trio.lowlevel.checkpoint()
 
-    def close_nowait(self) -> None:
-        """What :meth:`aclose` does, without its checkpoint."""
+    def close_nowait(self, *, graceful: bool = True) -> None:
+        """What :meth:`aclose` does, without its checkpoint; not ``graceful`` where an error is the reason."""
         if not self._closed:
             self._closed = True
-            self._context.stream_closed()
+            self._context.stream_closed(graceful)
 
 
 class _Source:
