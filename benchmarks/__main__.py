@@ -72,8 +72,9 @@ def main() -> None:
     options = parse()
     # With it, every child would compile what it imports, and spawning would look far slower than it is.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-    # Here the transports are chosen by argument.
+    # Here the transports are chosen by argument, and each row chooses its backend.
     os.environ.pop("TRACTOR_TRANSPORTS", None)
+    os.environ.pop("TRACTOR_SPAWN_METHOD", None)
     if options.pin:
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     chosen = [row for row in ROWS if row.name in options.rows]

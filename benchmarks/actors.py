@@ -66,12 +66,14 @@ class Actors:
                 pass
         return time.perf_counter() - begin
 
-    async def spawn(self, count: int) -> float:
+    async def spawn(self, count: int, *, start_method: str) -> float:
         """Actors started, one after the other, until each can be called; ending them is not counted."""
         seconds = 0.0
         for _ in range(count):
             begin = time.perf_counter()
-            portal = await self._nursery.start_actor("spawned", enable_modules=[endpoints.__name__])
+            portal = await self._nursery.start_actor(
+                "spawned", enable_modules=[endpoints.__name__], start_method=start_method
+            )
             seconds += time.perf_counter() - begin
             await portal.cancel_actor()
             await portal.chan.wait_closed()

@@ -41,6 +41,18 @@ class Row:
         return max(1, round(self.count * scale / self.step)) * self.step
 
 
+def _spawn(method: str) -> Row:
+    return Row(
+        f"spawn-{method}",
+        "spawn, ready",
+        "import trio",
+        3,
+        "ms",
+        lambda a: partial(a.spawn, start_method=method),
+        lambda _: import_trio,
+    )
+
+
 ROWS = (
     Row("rpc", "sequential calls", "echo", 2000, "us", lambda a: a.rpc, lambda b: b.echo),
     Row(
@@ -73,5 +85,5 @@ ROWS = (
         lambda b: partial(b.one_way, size=LARGE),
     ),
     Row("context", "open + close a context", "echo", 500, "us", lambda a: a.contexts, lambda b: b.echo),
-    Row("spawn", "spawn, ready", "import trio", 3, "ms", lambda a: a.spawn, lambda _: import_trio),
+    *(_spawn(method) for method in ("subprocess", "forkserver", "multiprocessing")),
 )

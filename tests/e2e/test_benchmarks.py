@@ -13,7 +13,8 @@ import pytest
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
 
-ROWS = ("rpc", "callers", "pingpong", "stream", "large", "context", "spawn")
+SPAWN = ("spawn-subprocess", "spawn-forkserver", "spawn-multiprocessing")
+ROWS = ("rpc", "callers", "pingpong", "stream", "large", "context", *SPAWN)
 
 
 def benchmarks(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -23,10 +24,11 @@ def benchmarks(*arguments: str) -> subprocess.CompletedProcess[str]:
         env=dict(os.environ),
         capture_output=True,
         text=True,
-        timeout=28,
+        timeout=55,
     )
 
 
+@pytest.mark.limit(60)
 def test_a_short_run_of_every_row(tmp_path: Path) -> None:
     file = tmp_path / "figures.json"
     done = benchmarks("--scale", "0.005", "--rounds", "2", "--json", str(file))
