@@ -164,7 +164,7 @@ def _template(preload: tuple[str, ...], request: SpawnRequest) -> Template:
                 "owner": os.getpid(),
                 "search_path": _search_path(),
                 "preload": list(preload),
-                "expected": [request.entry.partition(":")[0]],
+                "expected": [request.entry.partition(":")[0], *request.modules],
             }
         )
     return template

@@ -9,14 +9,12 @@ import random
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from .messages import Order
 
 
-@dataclass(frozen=True, slots=True)
-class Forked:
+class Forked(NamedTuple):
     """What came with the request: the pipe with the order, the working directory, the owner's standard
     descriptors as far as the bits of ``standard`` say that it has them, and those to be passed on."""
 
@@ -33,8 +31,7 @@ def run(forked: Forked) -> int:
     os.close(directory)
     _set_environment(order["environment"])
     sys.path[:] = order["search_path"]
-    # What the template saw of directories may be old by now.
-    sys.path_importer_cache.clear()
+    _forget_directories()
     _reseed()
     title = sys.modules.get("setproctitle")
     if title is not None:
@@ -84,6 +81,18 @@ def _set_environment(wanted: Mapping[bytes, bytes]) -> None:
             current[name] = value
     if current.get(b"TZ") != zone:
         time.tzset()
+
+
+def _forget_directories() -> None:
+    """What the template saw of directories may be old by now.
+
+    ``importlib.invalidate_caches()`` would do the same, and first import ``importlib.metadata``.
+    """
+    for path, finder in list(sys.path_importer_cache.items()):
+        if finder is None:
+            del sys.path_importer_cache[path]
+        elif hasattr(finder, "invalidate_caches"):
+            finder.invalidate_caches()
 
 
 def _reseed() -> None:

@@ -16,8 +16,7 @@ import signal
 import socket
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from .forked import Forked, run
 from .messages import (
@@ -33,6 +32,9 @@ from .messages import (
 )
 
 _PR_SET_PDEATHSIG: Final = 1  # <linux/prctl.h>
+
+#: The codec that looking up a host's name imports, and the module for process titles, where it is installed.
+_USUALLY_NEEDED: Final = ("encodings.idna", "setproctitle")
 
 
 def main(control: socket.socket, settings: Settings) -> int:
@@ -75,7 +77,7 @@ def _preload(settings: Settings) -> str | None:
             importlib.import_module(name)
         except BaseException as error:  # a module may end its import with SystemExit
             return f"cannot preload {name!r}: {type(error).__name__}: {error}"
-    for name in (*settings["expected"], "setproctitle"):
+    for name in (*settings["expected"], *_USUALLY_NEEDED):
         try:
             importlib.import_module(name)
         except Exception:
@@ -90,8 +92,7 @@ def _preload(settings: Settings) -> str | None:
     return None
 
 
-@dataclass(frozen=True, slots=True)
-class _Request:
+class _Request(NamedTuple):
     """One actor to fork; the descriptors are this process's own copies."""
 
     key: int

@@ -71,6 +71,12 @@ class HookManager(pluggy.PluginManager):
         self._refresh()
         return removed
 
+    def parse_hookspec_opts(self, module_or_class: Any, name: str) -> Any:
+        """What pluggy asks about each name in a module of specifications."""
+        if module_or_class is hookspec and not name.startswith("tractor_"):
+            return None  # every new actor asks, and pluggy takes its time over each import in there
+        return super().parse_hookspec_opts(module_or_class, name)
+
     def parse_hookimpl_opts(self, plugin: object, name: str) -> Any:
         """What pluggy asks about each attribute of a plugin; refuses what we could not call."""
         options = super().parse_hookimpl_opts(plugin, name)

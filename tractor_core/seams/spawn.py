@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -50,7 +50,8 @@ class SpawnRequest(msgspec.Struct, frozen=True):
     ``entry`` has the numbers they have over there.
 
     ``env`` of None means this process's environment, ``cwd`` of None its directory. ``options`` are addressed to the backend
-    by its own names; one it does not know is a ``ValueError``.
+    by its own names; one it does not know is a ``ValueError``. ``modules`` are some that the actor will
+    import in any case: a backend whose processes share memory may import them beforehand.
     """
 
     name: str
@@ -61,6 +62,7 @@ class SpawnRequest(msgspec.Struct, frozen=True):
     env: Mapping[str, str] | None = None
     cwd: str | None = None
     options: Mapping[str, Any] = {}
+    modules: Sequence[str] = ()
 
     @property
     def title(self) -> str:
