@@ -39,11 +39,15 @@ log = get_logger("runtime")
 #: The exit code of an actor that could not boot.
 BOOT_FAILED = 1
 
+# Made with the module, so that processes forked from one that has imported it find them made.
+_BOOTSTRAP = msgspec.msgpack.Decoder(m.Bootstrap)
+_ACTOR_SPEC = msgspec.msgpack.Decoder(m.ActorSpec)
+
 
 def main(bootstrap: bytes, descriptors: Mapping[str, int]) -> int:
     """What a new process calls in its main thread; returns its exit code."""
     ignore_terminal_signals()
-    boot = msgspec.msgpack.decode(bootstrap, type=m.Bootstrap)
+    boot = _BOOTSTRAP.decode(bootstrap)
     lifeline = descriptors.get("lifeline")
     if lifeline is None:
         return BOOT_FAILED
@@ -128,7 +132,7 @@ class _SpecSink:
 
     def deliver(self, message: Any) -> None:
         if isinstance(message, m.SpawnSpec) and self._spec is None:
-            self._spec = msgspec.msgpack.decode(message.spec, type=m.ActorSpec)
+            self._spec = _ACTOR_SPEC.decode(message.spec)
             self._arrived.set()
 
     def cut(self, error: TransportClosed) -> None:

@@ -155,7 +155,16 @@ class Supervisor:
             env=options.env,
             cwd=options.cwd,
             options=options.spawn_options,
+            modules=self._modules(options),
         )
+
+    def _modules(self, options: ChildOptions) -> list[str]:
+        """Where the transports that the child listens with come from."""
+        schemes = options.transports if options.transports is not None else self.actor.transports
+        rows = self.actor.plugins.table()
+        return [
+            row.target.partition(":")[0] for row in rows if row.kind == "transport" and row.name in schemes
+        ]
 
     def _parent_addrs(self, options: ChildOptions) -> list[Any]:
         """Where the child can dial this actor, nearest first; over its own transports where it can."""
