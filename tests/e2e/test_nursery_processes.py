@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import trio
 from programs import endpoints
+from programs.kill_matrix import children
 
 import tractor_core as tractor
 from tractor_core.errors import PluginError
@@ -194,12 +195,6 @@ async def test_cancel_while_another_task_starts_an_actor(delay: float, free_tcp_
             await trio.sleep(delay)
             await an.cancel()
             assert children() == []
-
-
-def children() -> list[int]:
-    """The processes that this one has started and not reaped."""
-    with open(f"/proc/self/task/{os.getpid()}/children") as file:
-        return [int(pid) for pid in file.read().split()]
 
 
 async def test_what_a_child_is_told(registry: str, tmp_path: Path) -> None:

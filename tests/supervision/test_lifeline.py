@@ -27,19 +27,19 @@ ACTOR = textwrap.dedent(
     from tractor_core.app.death_signal import request_death_signal
     from tractor_core.supervision.lifeline import Lifeline, watch_parent
 
-    descriptor, depth, grace, output, spawner = map(int, sys.argv[2:])
+    depth, grace, output, spawner, *lifelines = map(int, sys.argv[2:])
     assert request_death_signal(spawner)
     registry = Lifeline()
     def say(what):
         os.write(output, f"{depth} {what}\\n".encode())
-    watch_parent(descriptor, registry=registry, on_orphaned=lambda: say("orphaned"), grace=grace / 10)
+    watch_parent(*lifelines, registry=registry, on_orphaned=lambda: say("orphaned"), grace=grace / 10)
     children = []
     for _ in range(depth):
         read_end, handle = registry.open()
         child = subprocess.Popen(
             [sys.executable, "-c", sys.argv[1], sys.argv[1],
-             *map(str, (read_end, depth - 1, grace, output, os.getpid()))],
-            pass_fds=(read_end, output),
+             *map(str, (depth - 1, grace, output, os.getpid(), read_end, *lifelines))],
+            pass_fds=(read_end, *lifelines, output),
         )
         handle.attach(child.pid)
         os.close(read_end)
@@ -59,7 +59,7 @@ class Tree:
         self.registry = Lifeline()
         read_end, self.handle = self.registry.open()
         self.output, output_end = os.pipe()
-        arguments = map(str, (read_end, depth, grace_tenths, output_end, os.getpid()))
+        arguments = map(str, (depth, grace_tenths, output_end, os.getpid(), read_end))
         self.process = subprocess.Popen(
             [sys.executable, "-c", ACTOR, ACTOR, *arguments], pass_fds=(read_end, output_end)
         )

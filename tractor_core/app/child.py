@@ -24,11 +24,11 @@ from tractor_core.protocol.handshake import Identity
 from tractor_core.runtime.actor import Actor
 from tractor_core.runtime.dialling import dial, nearest_first
 from tractor_core.runtime.status import serve_status
-from tractor_core.supervision.lifeline import inherited_guards, watch_parent
+from tractor_core.supervision.lifeline import inherited_guards, inherited_lifelines, watch_parent
 from tractor_core.supervision.supervisor import Supervisor
 
 from .binding import Listeners, default_addresses
-from .death_signal import arm_orphan_alarm, request_death_signal
+from .death_signal import arm_orphan_alarm, request_death_signal, settle_orphan_alarm
 from .main_module import prepare_main
 from .options import actor_identity, addresses_of
 from .running import run_actor
@@ -48,12 +48,12 @@ def main(bootstrap: bytes, descriptors: Mapping[str, int]) -> int:
     """What a new process calls in its main thread; returns its exit code."""
     ignore_terminal_signals()
     boot = _BOOTSTRAP.decode(bootstrap)
-    lifeline = descriptors.get("lifeline")
-    if lifeline is None:
+    lifelines = inherited_lifelines(descriptors)
+    if not lifelines:
         return BOOT_FAILED
     # A parent that is gone already shows at the lifeline's end; these are for when nobody can look.
     request_death_signal(boot.parent_pid)
-    arm_orphan_alarm(lifeline)
+    arm_orphan_alarm(*lifelines)
     return trio.run(functools.partial(run_child, boot, descriptors))
 
 
@@ -77,12 +77,15 @@ async def run_child(
         is_root=False,
         runtime_vars={},
     )
-    supervisor = Supervisor(actor, inherited_guards=inherited_guards(descriptors))
+    lifelines = inherited_lifelines(descriptors)
+    supervisor = Supervisor(
+        actor, inherited_lifelines=lifelines, inherited_guards=inherited_guards(descriptors)
+    )
     actor.furnish(supervisor)
     if on_actor is not None:
         on_actor(actor)
-    if "lifeline" in descriptors:
-        _watch_parent(actor, supervisor, descriptors["lifeline"], boot.parent)
+    if lifelines:
+        _watch_ancestors(actor, supervisor, lifelines, boot.parent)
     ready = False
     async with run_actor(actor) as listeners:
         channel = await _dial_parent(actor, boot)
@@ -99,13 +102,16 @@ async def run_child(
     return 0 if ready else BOOT_FAILED
 
 
-def _watch_parent(actor: Actor, supervisor: Supervisor, descriptor: int, parent: m.Aid) -> None:
+def _watch_ancestors(
+    actor: Actor, supervisor: Supervisor, lifelines: tuple[int, ...], parent: m.Aid
+) -> None:
     token = trio.lowlevel.current_trio_token()
 
     def on_orphaned() -> None:
+        settle_orphan_alarm()
         token.run_sync_soon(actor.cancel_soon, parent.uid)
 
-    watch_parent(descriptor, registry=supervisor.lifelines, on_orphaned=on_orphaned)
+    watch_parent(*lifelines, registry=supervisor.lifelines, on_orphaned=on_orphaned)
 
 
 async def _dial_parent(actor: Actor, boot: m.Bootstrap) -> Channel:

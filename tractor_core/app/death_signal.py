@@ -37,14 +37,17 @@ def request_death_signal(spawner_pid: int) -> bool:
     return spawner_pid == 0 or parent_pid in (0, spawner_pid)
 
 
-def arm_orphan_alarm(lifeline: int) -> bool:
-    """Have SIGALRM end this process one second after its parent died, whatever it is doing.
+def arm_orphan_alarm(*lifelines: int) -> bool:
+    """Have SIGALRM end this process one second after its parent or an ancestor died, whatever it is doing.
 
     For the actor that computes in C without ever letting the interpreter lock go, where neither a thread
     nor a Python signal handler gets to run. No Python is involved: the kernel sends SIGHUP at the end of
-    file of ``lifeline`` (a pipe's read end), and its handler is the C library's own ``alarm``, which takes
-    the number of the signal, 1, for a number of seconds. An actor that ends within its grace never notices;
-    a grace longer than a second would be cut short.
+    file of a lifeline (a pipe's read end), and its handler is the C library's own ``alarm``, which takes
+    the number of the signal, 1, for a number of seconds. All lifelines are watched, so that a chain of such
+    actors ends at the same time, not one after the other. The handler serves once, lest the end of the next
+    ancestor begin the second anew: another SIGHUP ends the process at once, unless it has been able to run
+    :func:`settle_orphan_alarm` in the meantime. An actor that ends within its grace never notices; a grace
+    longer than a second would be cut short.
 
     Main thread only. Returns whether it is armed: it is not elsewhere than on Linux, where SIGHUP is not
     at its default (``nohup``), or where the system refuses. SIGHUP from elsewhere then ends the process a
@@ -56,13 +59,48 @@ def arm_orphan_alarm(lifeline: int) -> bool:
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGHUP, signal.SIGALRM))
     library = ctypes.CDLL(None)
-    library.signal.argtypes = [ctypes.c_int, ctypes.c_void_p]
-    library.signal.restype = ctypes.c_void_p
+    # The System V flavour goes back to the default once it was used; musl only has the other one.
+    _install(
+        "sysv_signal" if hasattr(library, "sysv_signal") else "signal",
+        ctypes.cast(library.alarm, ctypes.c_void_p).value,
+    )
     try:
-        fcntl.fcntl(lifeline, fcntl.F_SETOWN, os.getpid())
-        fcntl.fcntl(lifeline, _F_SETSIG, int(signal.SIGHUP))
-        library.signal(signal.SIGHUP, ctypes.cast(library.alarm, ctypes.c_void_p))
-        fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | fcntl.FASYNC)
+        for lifeline in lifelines:
+            _signal_at_end(lifeline)
     except OSError:
         return False
     return True
+
+
+def _signal_at_end(lifeline: int) -> None:
+    """Ask for SIGHUP at the end of file.
+
+    Asked for at a descriptor of its own, kept until the process ends: whom to signal belongs to what the
+    kernel calls an open file description, and that of an ancestor's lifeline is shared with every process
+    that inherited it.
+    """
+    own = os.open(f"/proc/self/fd/{lifeline}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    fcntl.fcntl(own, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(own, _F_SETSIG, int(signal.SIGHUP))
+    fcntl.fcntl(own, fcntl.F_SETFL, fcntl.fcntl(own, fcntl.F_GETFL) | fcntl.FASYNC)
+
+
+def settle_orphan_alarm() -> None:
+    """An ancestor has died, and this process is able to act on it: let it have its second.
+
+    Sets the alarm, in case SIGHUP has not come yet, and has further ones ignored. Does nothing where there is
+    a Python handler for SIGHUP. Any thread.
+    """
+    if sys.platform != "linux" or signal.getsignal(signal.SIGHUP) is not signal.SIG_DFL:
+        return
+    signal.alarm(1)
+    _install("signal", int(signal.SIG_IGN))
+
+
+def _install(function: str, handler: int | None) -> None:
+    """Set what SIGHUP does behind Python's back: a C function has no place in its own table."""
+    library = ctypes.CDLL(None)
+    install = getattr(library, function)
+    install.argtypes = [ctypes.c_int, ctypes.c_void_p]
+    install.restype = ctypes.c_void_p
+    install(signal.SIGHUP, handler)

@@ -64,7 +64,8 @@ async def root_actor(options: RootOptions, signals: Sequence[int]) -> AsyncItera
     _raise_descriptor_limit()
     async with drain_on_signals(lambda signum: actor.cancel_soon(), signals) as drain:
         async with run_actor(actor) as listeners:
-            actor.furnish(Supervisor(actor, main=describe_main()))
+            supervisor = Supervisor(actor, main=describe_main())
+            actor.furnish(supervisor)
             serve_status(actor)
             await settle_registry(
                 actor,
@@ -74,6 +75,8 @@ async def root_actor(options: RootOptions, signals: Sequence[int]) -> AsyncItera
                 bind=bind,
                 ensure=options.ensure_registry,
             )
+            # A tree that was killed as a whole had nobody left to do this.
+            await supervisor.tidy()
             actor.runtime_vars["_registry_addrs"] = [address.url for address in actor.reg_addrs]
             actor.runtime_vars["_root_addrs"] = [address.url for address in actor.accept_addrs]
             yield actor

@@ -137,10 +137,16 @@ def _bind_private(sock: socket.socket, path: str) -> None:
 
 
 def _process_exists(pid: int) -> bool:
+    """Whether there is such a process; one that has ended and is only waiting to be reaped is none."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except (PermissionError, OverflowError):
         pass
-    return True
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return True
+    # The second field is the program's name in brackets, and may itself hold blanks and brackets.
+    return fields.rpartition(b")")[2].split()[:1] not in ([b"Z"], [b"X"])

@@ -2,7 +2,8 @@
 
 A *lifeline* is a pipe whose write end only the parent holds. The kernel closes it when the parent
 dies, in whatever way, and a thread in the child that waits for the end of file begins the child's
-own end. A *subtree guard* is the reverse: a pipe whose write end a child and all its descendants hold,
+own end. A child watches the lifelines of its ancestors too, whose read ends it inherits: a parent that
+cannot run Python at the moment passes no news on. A *subtree guard* is the reverse: a pipe whose write end a child and all its descendants hold,
 and whose end of file tells the parent that the last of them has gone.
 
 All ends are closed on exec. A user's ``os.fork()`` without exec copies them, though: such a process keeps
@@ -13,6 +14,7 @@ ends too. It should call ``Lifeline.close_all()`` first thing, or be started thr
 from __future__ import annotations
 
 import os
+import select
 import signal
 import threading
 import time
@@ -26,6 +28,9 @@ ORPHANED_EXIT_CODE: Final = 128 + signal.SIGHUP
 
 #: Names of the descriptors that carry subtree guards: "subtree.0" and so on.
 GUARD_PREFIX: Final = "subtree."
+
+#: Name of the descriptor that is an actor's own lifeline; those of its ancestors are "lifeline.0" and so on.
+LIFELINE: Final = "lifeline"
 
 
 class LifelineHandle:
@@ -70,11 +75,19 @@ class Lifeline:
 
     def close_all(self) -> None:
         """Tell all children that their parent is gone, and wake those that are stopped to hear it."""
+        self.wake_all()
+        with self._lock:
+            for handle in list(self._handles):
+                self._close_locked(handle)
+
+    def wake_all(self) -> None:
+        """Wake children that are stopped: an ancestor, whose lifeline they watch too, is gone.
+
+        No more children can be started then.
+        """
         with self._lock:
             self._closed = True
             pids = [handle._pid for handle in self._handles if handle._pid is not None]
-            for handle in list(self._handles):
-                self._close_locked(handle)
         for pid in pids:
             try:
                 os.kill(pid, signal.SIGCONT)
@@ -93,19 +106,19 @@ class Lifeline:
 
 
 def watch_parent(
-    descriptor: int, *, registry: Lifeline, on_orphaned: Callable[[], None], grace: float = 1.0
+    *descriptors: int, registry: Lifeline, on_orphaned: Callable[[], None], grace: float = 1.0
 ) -> threading.Thread:
-    """Start the thread that waits for the parent's death; ``descriptor``, a read end, is now its own.
+    """Start the thread that waits for the death of the parent or of an ancestor, at the read ends given.
 
-    When the parent dies, the thread first passes the news to this actor's own children, through
-    ``registry``, so that the graces of all levels run at the same time; then it calls ``on_orphaned``, which
+    Everything below watches the same pipes, so that the graces of all levels run at the same time. The thread
+    first wakes those of this actor's own children, in ``registry``, that are stopped; then it calls ``on_orphaned``, which
     must not block and would usually schedule the actor's cancellation in its loop; and ``grace`` seconds
     later it ends the process with ``os._exit``, whatever else that is doing. It cannot end a process that
     is stopped, or whose interpreter lock some C code never lets go.
     """
     thread = threading.Thread(
         target=_watch,
-        args=(descriptor, registry, on_orphaned, grace),
+        args=(descriptors, registry, on_orphaned, grace),
         name="tractor-lifeline",
         daemon=True,
     )
@@ -113,13 +126,17 @@ def watch_parent(
     return thread
 
 
-def _watch(descriptor: int, registry: Lifeline, on_orphaned: Callable[[], None], grace: float) -> None:
-    # The parent never writes, so that whatever is read is either the end or noise.
-    while os.read(descriptor, 1):
-        pass
+def _watch(
+    descriptors: Iterable[int], registry: Lifeline, on_orphaned: Callable[[], None], grace: float
+) -> None:
+    poll = select.poll()
+    for descriptor in descriptors:
+        # No events asked for: what anybody writes is noise, and the end is always reported.
+        poll.register(descriptor, 0)
+    poll.poll()
     deadline = time.monotonic() + grace
     try:
-        registry.close_all()
+        registry.wake_all()
         on_orphaned()
     except Exception:
         # The loop may be over already (trio.RunFinishedError), and nothing may keep this thread from
@@ -192,3 +209,14 @@ def inherited_guards(descriptors: Mapping[str, int]) -> tuple[int, ...]:
 def guard_descriptors(inherited: Iterable[int], own: SubtreeGuard) -> dict[str, int]:
     """What a new child must inherit, by name: its ancestors' guards and the one its parent made for it."""
     return {f"{GUARD_PREFIX}{index}": number for index, number in enumerate((*inherited, own.write_end))}
+
+
+def inherited_lifelines(descriptors: Mapping[str, int]) -> tuple[int, ...]:
+    """The lifelines among what a child inherited, its own first."""
+    ancestors = [number for name, number in descriptors.items() if name.startswith(f"{LIFELINE}.")]
+    return (*(number for name, number in descriptors.items() if name == LIFELINE), *ancestors)
+
+
+def lifeline_descriptors(inherited: Iterable[int], own: int) -> dict[str, int]:
+    """What a new child must inherit, by name: the read ends of its parent's lifelines and of its own."""
+    return {LIFELINE: own, **{f"{LIFELINE}.{index}": number for index, number in enumerate(inherited)}}

@@ -19,7 +19,7 @@ from tractor_core.runtime.actor import Actor
 from tractor_core.seams import SpawnBackend, SpawnRequest
 
 from .child import BootSink, Child
-from .lifeline import Lifeline, SubtreeGuard, guard_descriptors
+from .lifeline import Lifeline, SubtreeGuard, guard_descriptors, lifeline_descriptors
 
 #: What a new process calls; see ``SpawnRequest.entry``.
 ENTRY = "tractor_core.app.child:main"
@@ -51,11 +51,17 @@ class Supervisor:
     """An actor's means of starting children: lifelines, guards and what they are told."""
 
     def __init__(
-        self, actor: Actor, *, inherited_guards: Sequence[int] = (), main: m.MainModule | None = None
+        self,
+        actor: Actor,
+        *,
+        inherited_lifelines: Sequence[int] = (),
+        inherited_guards: Sequence[int] = (),
+        main: m.MainModule | None = None,
     ) -> None:
         self.actor = actor
         self.lifelines = Lifeline()
         self.main = main
+        self._inherited_lifelines = tuple(inherited_lifelines)
         self._inherited_guards = tuple(inherited_guards)
 
     async def launch(self, child: Child, options: ChildOptions) -> None:
@@ -116,7 +122,7 @@ class Supervisor:
                 read_end, child.lifeline = self.lifelines.open()
                 child.guard = SubtreeGuard()
                 descriptors = {
-                    "lifeline": read_end,
+                    **lifeline_descriptors(self._inherited_lifelines, read_end),
                     **guard_descriptors(self._inherited_guards, child.guard),
                 }
             child.process = await backend.spawn(self._request(child, options, secret, descriptors))
