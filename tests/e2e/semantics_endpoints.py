@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import enum
 import uuid
+import warnings
 from collections import defaultdict
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
@@ -54,7 +55,9 @@ async def size_of(value: bytes) -> int:
     return len(value)
 
 
-async def named(name: str, fn: int, self: int = 0, target: str = "", args: int = 0, kwargs: int = 0) -> list[Any]:
+async def named(
+    name: str, fn: int, self: int = 0, target: str = "", args: int = 0, kwargs: int = 0
+) -> list[Any]:
     return [name, fn, self, target, args, kwargs]
 
 
@@ -364,7 +367,9 @@ async def counts(ctx: tractor.Context, count: int, key: str = "") -> int:
 
 
 @tractor.context
-async def collects(ctx: tractor.Context, overflow: str, pause_after: int, key: str = "", window: int = 64) -> list[int]:
+async def collects(
+    ctx: tractor.Context, overflow: str, pause_after: int, key: str = "", window: int = 64
+) -> list[int]:
     """Takes some values, pauses until it is told to go on, and takes the rest."""
     await ctx.started()
     taken: list[int] = []
@@ -435,13 +440,49 @@ async def numbers(count: int, key: str = "", fail_at: int = -1) -> AsyncGenerato
 async def rows(count: int) -> AsyncIterator[Row]:
     for number in range(count):
         yield Row(
-            uuid.UUID(int=number), datetime(2024, 1, 1 + number), Colour.RED, {"a"}, (number, 1), Decimal("1.5")
+            uuid.UUID(int=number),
+            datetime(2024, 1, 1 + number),
+            Colour.RED,
+            {"a"},
+            (number, 1),
+            Decimal("1.5"),
         )
 
 
 async def knows_context() -> AsyncIterator[str]:
     context = tractor.current_ipc_ctx()
     yield context.side if context is not None else "none"
+
+
+@tractor.context
+async def collects_and_sends(ctx: tractor.Context, count: int) -> None:
+    """Waits for a word, then sends so many values."""
+    await ctx.started()
+    async with ctx.open_stream() as stream:
+        await stream.receive()
+        for value in range(count):
+            await stream.send(value)
+
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", DeprecationWarning)
+
+    @tractor.stream
+    async def marked(stream: tractor.MsgStream[int, Any], upto: int) -> None:
+        for number in range(upto):
+            await stream.send(number)
+
+    @tractor.stream
+    async def marked_with_context(ctx: tractor.Context, upto: int) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            for number in range(upto):
+                await ctx.send_yield(number)
+
+    @tractor.stream
+    async def marked_generator(upto: int) -> AsyncIterator[int]:
+        for number in range(upto):
+            yield number
 
 
 # -- contracts -------------------------------------------------------------------------------

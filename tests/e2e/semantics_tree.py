@@ -56,7 +56,6 @@ class Tree:
         while what not in await self.noted(key, portal):
             await trio.sleep(0.01)
 
-
     async def expire(self, scope: trio.CancelScope, key: str) -> None:
         """Let the scope's deadline pass once an endpoint waits."""
         await self.until(key, "waiting")

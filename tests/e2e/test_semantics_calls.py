@@ -166,7 +166,15 @@ async def unexposed() -> None:
 async def only_async_functions_of_modules_can_be_named(tree: Tree) -> None:
     async def nested() -> None: ...
 
-    for wrong in (nested, endpoints.not_async, endpoints.Holder().method, partial(endpoints.add, 1), len, 5, lambda: 1):
+    for wrong in (
+        nested,
+        endpoints.not_async,
+        endpoints.Holder().method,
+        partial(endpoints.add, 1),
+        len,
+        5,
+        lambda: 1,
+    ):
         for way in (tree.portal.run, tree.portal.open_context):
             with pytest.raises(TypeError):
                 result = way(wrong)  # type: ignore[arg-type]

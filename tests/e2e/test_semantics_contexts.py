@@ -290,7 +290,10 @@ async def a_relayed_cancel_says_where_it_came_from(tree: Tree) -> None:
 async def cancelling_reaches_through_levels(tree: Tree) -> None:
     leaf = await tree.start("leaf")
     key = tree.key()
-    async with tree.portal.open_context(endpoints.open_below, name="leaf", how="wait", key=key) as (context, _):
+    async with tree.portal.open_context(endpoints.open_below, name="leaf", how="wait", key=key) as (
+        context,
+        _,
+    ):
         await tree.until(key, "waiting", leaf)
         await context.cancel()
     assert context.cancelled_caught

@@ -177,8 +177,13 @@ class Context:
             self.scope.cancel()
         elif wake & d.W_DONE and self.side == "parent":
             error = self.maybe_error
-            if error is not None and not self.absorbs(error):
+            if error is not None and not self.absorbs(error) and not self._has_items():
                 self.scope.cancel()
+
+    def _has_items(self) -> bool:
+        """Whether a generator's items are still to be read: its error comes after them, as of a local one."""
+        inbox = self.dialog.inbox
+        return self.dialog.functype == "asyncgen" and inbox is not None and bool(inbox.values)
 
     def _violated(self, error: ProtocolViolation) -> None:
         closed = TransportClosed(f"protocol violation by {self.chan.aid}: {error}")
@@ -331,7 +336,8 @@ class Context:
         window = self._window(msg_buffer_size)
         if self.dialog.cancel_called:
             raise RuntimeError("this context was cancelled; no stream can be opened")
-        self.raise_if_over()
+        if not self._has_items():
+            self.raise_if_over()
         self._adopt_codec()
         try:
             announcement = self.dialog.open_stream(window, policy)
