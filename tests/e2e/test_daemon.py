@@ -111,3 +111,13 @@ async def test_an_interrupt_at_the_terminal(how: str, registry: str) -> None:
     assert err.count("Traceback (most recent call last)") == 1, err
     assert err.rstrip().endswith("KeyboardInterrupt"), err
     assert not [pid for pid in pids if alive(pid)]
+
+
+async def test_children_that_boot_when_the_root_is_killed_say_nothing(free_tcp_registry: str) -> None:
+    async with program("programs.interrupted", free_tcp_registry, "boot") as process:
+        assert process.stdout is not None
+        await trio.to_thread.run_sync(process.stdout.readline)
+        await trio.sleep(0.08)
+        process.kill()
+        # At the end of file, for its children have the same stderr.
+        assert await output_of(process) == (-signal.SIGKILL, "", "")

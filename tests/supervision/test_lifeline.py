@@ -17,6 +17,9 @@ from tractor_core.supervision.lifeline import (
     SubtreeGuard,
     guard_descriptors,
     inherited_guards,
+    inherited_lifelines,
+    is_orphaned,
+    lifeline_descriptors,
 )
 
 #: Watches the lifeline given as its first argument, says what happens, and starts a level below
@@ -191,3 +194,22 @@ async def test_the_guard_waits_for_the_last_of_a_subtree() -> None:
         each.close()
         with pytest.raises(trio.ClosedResourceError):
             await each.wait_gone(1)
+
+
+def test_lifelines_are_passed_on_by_name() -> None:
+    names = lifeline_descriptors((7, 5), 9)
+    assert names == {"lifeline": 9, "lifeline.0": 7, "lifeline.1": 5}
+    assert inherited_lifelines({"subtree.0": 3, **names}) == (9, 7, 5)
+    assert inherited_lifelines({}) == ()
+
+
+def test_the_end_of_any_lifeline_makes_an_orphan() -> None:
+    near, far = Lifeline(), Lifeline()
+    (near_end, near_handle), (far_end, far_handle) = near.open(), far.open()
+    assert not is_orphaned((near_end, far_end))
+    far_handle.close()
+    assert is_orphaned((near_end, far_end))
+    assert not is_orphaned((near_end,))
+    near_handle.close()
+    for descriptor in (near_end, far_end):
+        os.close(descriptor)

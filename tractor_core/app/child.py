@@ -24,7 +24,7 @@ from tractor_core.protocol.handshake import Identity
 from tractor_core.runtime.actor import Actor
 from tractor_core.runtime.dialling import dial, nearest_first
 from tractor_core.runtime.status import serve_status
-from tractor_core.supervision.lifeline import inherited_guards, inherited_lifelines, watch_parent
+from tractor_core.supervision.lifeline import inherited_guards, inherited_lifelines, is_orphaned, watch_parent
 from tractor_core.supervision.supervisor import Supervisor
 
 from .binding import Listeners, default_addresses
@@ -54,7 +54,13 @@ def main(bootstrap: bytes, descriptors: Mapping[str, int]) -> int:
     # A parent that is gone already shows at the lifeline's end; these are for when nobody can look.
     request_death_signal(boot.parent_pid)
     arm_orphan_alarm(*lifelines)
-    return trio.run(functools.partial(run_child, boot, descriptors))
+    try:
+        return trio.run(functools.partial(run_child, boot, descriptors))
+    except (OSError, TractorError):
+        if is_orphaned(lifelines):
+            # Nobody is there whom this process could serve, or tell why it does not.
+            return BOOT_FAILED
+        raise
 
 
 async def run_child(

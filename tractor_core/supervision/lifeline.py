@@ -220,3 +220,11 @@ def inherited_lifelines(descriptors: Mapping[str, int]) -> tuple[int, ...]:
 def lifeline_descriptors(inherited: Iterable[int], own: int) -> dict[str, int]:
     """What a new child must inherit, by name: the read ends of its parent's lifelines and of its own."""
     return {LIFELINE: own, **{f"{LIFELINE}.{index}": number for index, number in enumerate(inherited)}}
+
+
+def is_orphaned(lifelines: Iterable[int]) -> bool:
+    """Whether the parent or an ancestor is gone."""
+    poll = select.poll()
+    for descriptor in lifelines:
+        poll.register(descriptor, 0)
+    return bool(poll.poll(0))
