@@ -1,0 +1,91 @@
+"""The descriptors inside libzmq: who is at the other end, and how to hang up on one peer.
+
+libzmq tells the number of a connection's descriptor and nothing else of it, and has no call to end
+one connection of a ROUTER. The number may be reused at any moment by libzmq's own thread, so
+everything here works on a duplicate, and recognises the connection by its inode.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import socket
+import struct
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+_CREDENTIALS = struct.Struct("3i")
+#: Descriptors that newcomers leave for everything else in the process.
+_RESERVE = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Wire:
+    """One established connection of libzmq's, as the system describes it."""
+
+    inode: int
+    own_name: Any
+    peer_name: Any
+    #: Process and user at the other end of a unix socket, where the system tells.
+    pid: int | None = None
+    uid: int | None = None
+
+    @property
+    def peer(self) -> str:
+        """The other end, for a log line."""
+        if isinstance(self.peer_name, tuple):
+            return f"{self.peer_name[0]}:{self.peer_name[1]}"
+        return f"process {self.pid}" if self.pid else "a process"
+
+
+def describe(descriptor: int) -> Wire | None:
+    """What the descriptor is connected to; None when it is not, or is no socket (any more)."""
+    duplicate = _duplicate(descriptor)
+    if duplicate is None:
+        return None
+    with duplicate:
+        try:
+            own, peer = duplicate.getsockname(), duplicate.getpeername()
+            inode = os.fstat(duplicate.fileno()).st_ino
+            if duplicate.family == socket.AF_UNIX and sys.platform == "linux":
+                raw = duplicate.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+                pid, uid, _ = _CREDENTIALS.unpack(raw)
+                return Wire(inode, own, peer, pid, uid)
+            return Wire(inode, own, peer)
+        except OSError:
+            return None
+
+
+def hang_up(descriptor: int, inode: int) -> None:
+    """End the connection, if the descriptor still is that one; libzmq then sees the end and cleans up."""
+    duplicate = _duplicate(descriptor)
+    if duplicate is None:
+        return
+    with duplicate:
+        try:
+            if os.fstat(duplicate.fileno()).st_ino == inode:
+                duplicate.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass  # it ended by itself
+
+
+def is_scarce(descriptor: int) -> bool:
+    """Whether a descriptor of this number says that the process will soon have no more.
+
+    The lowest free number is given out first, so a number near the limit means that few are left.
+    """
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return limit != resource.RLIM_INFINITY and descriptor >= limit - min(_RESERVE, limit // 4)
+
+
+def _duplicate(descriptor: int) -> socket.socket | None:
+    try:
+        number = os.dup(descriptor)
+    except OSError:
+        return None
+    try:
+        return socket.socket(fileno=number)
+    except OSError:
+        os.close(number)
+        return None

@@ -1,0 +1,379 @@
+"""The listening end: one ROUTER for all its peers."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NoReturn
+
+import trio
+import zmq
+from trio.lowlevel import checkpoint
+
+from tractor_core.seams import (
+    Address,
+    ConnectionHandler,
+    PeerFacts,
+    PeerTasks,
+    ThrottledLog,
+    TransportOptions,
+)
+
+from .connection import ZmqConnection
+from .descriptors import Wire, describe, hang_up, is_scarce
+from .hub import Hub
+from .keys import ListenerKeys
+from .options import HEADER_SIZE, HELLO, LINGER, PROTOCOL, Event, configure, read_event, readable
+from .pump import Pump, Seat
+
+#: Messages read before other tasks get their turn.
+_BATCH = 512
+#: How often overdue peers are looked for, while there are any that could be (seconds).
+_SWEEP_INTERVAL = 0.25
+#: How long aclose() waits for libzmq's thread to stop listening (seconds). It takes a millisecond.
+_UNBIND_TIMEOUT = 1.0
+
+_WATCHED = Event.ACCEPTED | Event.CLOSED | Event.DISCONNECTED
+
+#: Tells the address and facts of a peer, or raises ``OSError`` to refuse it.
+DescribePeer = Callable[[Wire], tuple[Address, PeerFacts]]
+
+
+@dataclass(slots=True, eq=False)
+class _Visitor:
+    """One descriptor that libzmq accepted, with or without a connection yet."""
+
+    descriptor: int
+    wire: Wire | None
+    #: When it must have said HELLO, or, closed here, must have gone (trio's clock).
+    deadline: float
+    link: RouterLink | None = None
+
+
+class RouterLink:
+    """The way to one peer of a ROUTER."""
+
+    __slots__ = ("_listener", "connection", "identity", "pump", "visitor")
+
+    connection: ZmqConnection
+
+    def __init__(self, listener: ZmqListener, identity: bytes, visitor: _Visitor) -> None:
+        self._listener = listener
+        self.identity = identity
+        self.visitor = visitor
+        self.pump = listener.pump
+
+    def transmit(self, message: bytes) -> None:
+        self._listener.transmit(self.identity, message)
+
+    def check(self) -> None:
+        self._listener.check()
+
+    def leave(self, *, at_once: bool) -> None:
+        self._listener.part_from(self, at_once=at_once and self.connection.over)
+
+
+class ZmqListener:
+    """A bound ROUTER; implements the ``Listener`` protocol of the transport seam.
+
+    ``descriptor`` is a listening socket, which libzmq takes over; ``remove`` undoes what binding made.
+    """
+
+    def __init__(
+        self,
+        descriptor: int,
+        endpoint: str,
+        address: Address,
+        keys: ListenerKeys,
+        options: TransportOptions,
+        describe_peer: DescribePeer,
+        remove: Callable[[], None] | None = None,
+    ) -> None:
+        self.address = address
+        self._endpoint = endpoint
+        self._options = options
+        self._describe_peer = describe_peer
+        self._remove = remove
+        self._closed = False
+        self._stopped = False
+        self._peers: PeerTasks | None = None
+        self._serving = Seat()
+        self._log = ThrottledLog()
+        self._by_identity: dict[bytes, RouterLink] = {}
+        #: Every connection libzmq has accepted and not given up, by its descriptor.
+        self._visitors: dict[int, _Visitor] = {}
+        #: Those of them that have to prove themselves, or to go, within a time.
+        self._watched: dict[_Visitor, None] = {}
+        self._something_watched = trio.Event()
+        #: Gone, but what they sent may still have to be read.
+        self._gone: list[RouterLink] = []
+        self._hub = Hub.acquire()
+        self._domain = self._hub.open_domain(keys.admitted)
+        self._socket = self._hub.context.socket(zmq.ROUTER)
+        configure(self._socket, options.connect_timeout)
+        self._socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
+        self._socket.setsockopt(zmq.IPV6, int("[" in endpoint))
+        self._socket.setsockopt(zmq.CURVE_SERVER, 1)
+        self._socket.setsockopt(zmq.CURVE_SECRETKEY, keys.own.secret)
+        self._socket.setsockopt(zmq.ZAP_DOMAIN, self._domain)
+        # Without this, whoever knows the listener's public key gets in while nobody answers for it.
+        self._socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
+        self._socket.setsockopt(zmq.USE_FD, descriptor)
+        self._monitor = self._hub.monitor(self._socket, _WATCHED)
+        sockets = (self._monitor, self._hub.zap, self._socket)
+        self._items = [(sock, zmq.POLLIN) for sock in sockets]
+        self.pump = Pump(sockets, self._work)
+        try:
+            self._socket.bind(endpoint)
+        except BaseException:
+            self._release()
+            raise
+
+    def __repr__(self) -> str:
+        return f"<ZmqListener {self.address} {'closed' if self._closed else 'open'}>"
+
+    # -- the seam ---------------------------------------------------------------------------------
+
+    async def serve(
+        self, handler: ConnectionHandler, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> NoReturn:
+        """Accept for ever; see the seam's contract."""
+        if self._closed:
+            raise self._closed_error()
+        try:
+            async with trio.open_nursery() as nursery:
+                peers = self._peers = PeerTasks(nursery, handler, self._options.max_connections)
+                nursery.start_soon(self._sweep_forever)
+                task_status.started()
+                await self.pump.until(self._serving, lambda: self._closed and not len(peers))
+                nursery.cancel_scope.cancel()
+        finally:
+            self._peers = None
+            if self._closed:
+                await self._stop()
+        raise self._closed_error()
+
+    async def aclose(self) -> None:
+        """Stop listening. Idempotent; done even if cancelled."""
+        if self._closed:
+            await checkpoint()
+            return
+        self._closed = True
+        self._hub.close_domain(self._domain)
+        if self._remove is not None:
+            self._remove()
+        # Unbinding would end every connection that libzmq accepted: while there are peers, newcomers
+        # are refused at the door, and serve() stops when the last one has left.
+        if self._peers is None:
+            await self._stop()
+        else:
+            self.pump.wake(self._serving)
+            await checkpoint()
+
+    # -- for the connections ------------------------------------------------------------------------
+
+    def transmit(self, identity: bytes, message: bytes) -> None:
+        """Give libzmq one message for one peer; ``zmq.ZMQError`` where it has no way there."""
+        self._socket.send(identity, zmq.SNDMORE | zmq.NOBLOCK)
+        self._socket.send(message, zmq.NOBLOCK)
+
+    def check(self) -> None:
+        """Read what came while sending."""
+        self.pump.check(self._socket)
+
+    def part_from(self, link: RouterLink, *, at_once: bool) -> None:
+        """End a peer's connection: now, or when it had time to read the goodbye."""
+        visitor = link.visitor
+        if at_once and visitor.wire is not None:
+            hang_up(visitor.descriptor, visitor.wire.inode)
+        elif visitor.link is link:
+            self._watch(visitor, LINGER / 1000)
+        self.pump.wake(self._serving)
+
+    # -- inside -------------------------------------------------------------------------------------
+
+    def _work(self) -> bool:
+        ready = zmq.zmq_poll(self._items, 0)
+        if not ready and not self._gone:
+            return False
+        more = False
+        for sock, _ in ready:
+            if sock is self._monitor:
+                self._read_events()
+            elif sock is not self._socket:
+                more = self._hub.answer()
+        if self._read_messages():
+            return True
+        # Whatever the lost peers had sent has been read by now.
+        gone, self._gone = self._gone, []
+        for link in gone:
+            del self._by_identity[link.identity]
+            link.connection.cut()
+        return more
+
+    def _read_messages(self) -> bool:
+        sock, links = self._socket, self._by_identity
+        for _ in range(_BATCH):
+            if not readable(sock):
+                return False
+            identity = sock.recv(zmq.NOBLOCK)
+            link = links.get(identity)
+            if link is None:
+                self._welcome(identity)
+                continue
+            message = sock.recv(zmq.NOBLOCK)
+            if sock.get(zmq.RCVMORE):
+                self._discard_parts()
+                link.connection.violated("sent a message of several parts")
+                continue
+            link.connection.deliver(message)
+        return True
+
+    def _welcome(self, identity: bytes) -> None:
+        """The first message of a peer."""
+        frame = self._socket.recv(zmq.NOBLOCK, copy=False)
+        message = frame.bytes
+        whole = not frame.more
+        if not whole:
+            self._discard_parts()
+        # A descriptor means the peer that has it now, not one that had it before.
+        self._read_events()
+        visitor = self._visitors.get(int(frame.get(zmq.SRCFD)))
+        if visitor is None:
+            return  # gone before its first word was read
+        if visitor.link is not None:
+            self._lose(visitor.link)
+            visitor.link = None
+        if not (whole and message.startswith(HELLO) and message[HEADER_SIZE:] == PROTOCOL):
+            self._refuse(visitor, "does not speak " + PROTOCOL.decode())
+            return
+        self._introduce(identity, visitor, message[1:HEADER_SIZE], bytes.fromhex(str(frame.get("User-Id"))))
+
+    def _introduce(self, identity: bytes, visitor: _Visitor, token: bytes, public: bytes) -> None:
+        wire = visitor.wire
+        peers = self._peers
+        if wire is None or peers is None or self._closed:
+            self._refuse(visitor, "" if wire is None else "the listener is closing")
+            return
+        try:
+            remote, facts = self._describe_peer(wire)
+        except OSError as exc:
+            self._refuse(visitor, str(exc))
+            return
+        facts = PeerFacts(facts.pid, facts.uid, public, None, facts.same_host, encrypted=True)
+        link = RouterLink(self, identity, visitor)
+        limit = self._options.handshake_frame
+        link.connection = ZmqConnection(link, token, self.address, remote, facts, limit)
+        visitor.link = self._by_identity[identity] = link
+        self._watched.pop(visitor, None)
+        peers.admit(link.connection)
+
+    def _refuse(self, visitor: _Visitor, reason: str) -> None:
+        if visitor.wire is not None:
+            self._log.warning("refused", "%s refused %s: %s", self.address, visitor.wire.peer, reason)
+            hang_up(visitor.descriptor, visitor.wire.inode)
+
+    def _discard_parts(self) -> None:
+        while self._socket.get(zmq.RCVMORE):
+            self._socket.recv(zmq.NOBLOCK)
+
+    # -- who is there ---------------------------------------------------------------------------------
+
+    def _read_events(self) -> None:
+        while (event := read_event(self._monitor)) is not None:
+            number, descriptor = event
+            if number == Event.ACCEPTED:
+                self._accepted(descriptor)
+            elif number == Event.DISCONNECTED:
+                self._disconnected(descriptor)
+            elif number == Event.CLOSED:
+                self._stopped = True
+
+    def _accepted(self, descriptor: int) -> None:
+        self._disconnected(descriptor)  # in case libzmq could not tell
+        wire = describe(descriptor)
+        visitor = self._visitors[descriptor] = _Visitor(descriptor, wire, 0.0)
+        self._watch(visitor, self._options.connect_timeout)
+        if wire is not None and is_scarce(descriptor):
+            # libzmq 4.3 aborts the process when it finds no descriptor for a peer of a socket file.
+            self._log.warning("scarce", "%s: descriptors run out: turned %s away", self.address, wire.peer)
+            hang_up(descriptor, wire.inode)
+        elif len(self._visitors) > 2 * self._options.max_connections:
+            self._drop_oldest_stranger()
+
+    def _disconnected(self, descriptor: int) -> None:
+        visitor = self._visitors.pop(descriptor, None)
+        if visitor is None:
+            return
+        self._watched.pop(visitor, None)
+        if visitor.link is not None:
+            self._lose(visitor.link)
+        elif visitor.wire is not None:
+            peer = visitor.wire.peer
+            self._log.warning(
+                "stranger", "%s: %s left without having said anything valid", self.address, peer
+            )
+
+    def _lose(self, link: RouterLink) -> None:
+        if self._by_identity.get(link.identity) is link and link not in self._gone:
+            self._gone.append(link)
+
+    def _drop_oldest_stranger(self) -> None:
+        for visitor in self._watched:
+            if visitor.link is None and visitor.wire is not None:
+                del self._watched[visitor]
+                hang_up(visitor.descriptor, visitor.wire.inode)
+                return
+
+    def _watch(self, visitor: _Visitor, seconds: float) -> None:
+        visitor.deadline = trio.current_time() + seconds
+        self._watched[visitor] = None
+        self._something_watched.set()
+
+    async def _sweep_forever(self) -> None:
+        """Hang up on those that do not say HELLO, and on those that do not go when told."""
+        while True:
+            await self._something_watched.wait()
+            self._something_watched = trio.Event()
+            while self._watched:
+                await trio.sleep(_SWEEP_INTERVAL)
+                now = trio.current_time()
+                for visitor in [visitor for visitor in self._watched if visitor.deadline <= now]:
+                    del self._watched[visitor]
+                    if visitor.wire is not None:
+                        hang_up(visitor.descriptor, visitor.wire.inode)
+
+    # -- the end --------------------------------------------------------------------------------------
+
+    async def _stop(self) -> None:
+        """Unbind, and wait until libzmq's own thread has: only then is the address free."""
+        if not self.pump.closed:
+            try:
+                self._socket.unbind(self._endpoint)
+                with trio.CancelScope(shield=True), trio.move_on_after(_UNBIND_TIMEOUT):
+                    await self.pump.until(Seat(), lambda: self._stopped or self.pump.closed)
+            finally:
+                self._release()
+        await checkpoint()
+
+    def _release(self) -> None:
+        """Close the sockets; goodbyes are still written. Idempotent."""
+        if self.pump.closed:
+            return
+        self.pump.close()
+        for link in [*self._by_identity.values()]:
+            with contextlib.suppress(zmq.ZMQError):
+                link.connection.cut(OSError(errno.ESHUTDOWN, os.strerror(errno.ESHUTDOWN)))
+        self._by_identity.clear()
+        self._visitors.clear()
+        self._watched.clear()
+        self._monitor.close(0)
+        self._socket.close(LINGER)
+        self._hub.close_domain(self._domain)
+        self._hub.release()
+
+    def _closed_error(self) -> trio.ClosedResourceError:
+        return trio.ClosedResourceError(f"the listener on {self.address} was closed")
