@@ -327,6 +327,7 @@ async def never_gets_started(ctx: tractor.Context, key: str) -> None:
 @tractor.context
 async def cleans_up_slowly(ctx: tractor.Context, key: str, seconds: float) -> None:
     await ctx.started()
+    note(key, "waiting")
     try:
         await trio.sleep_forever()
     finally:

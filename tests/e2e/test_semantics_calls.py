@@ -343,6 +343,7 @@ async def an_error_while_being_cancelled_is_not_lost(tree: Tree) -> None:
     key = tree.key()
     with pytest.raises(RemoteActorError) as caught:
         async with tree.portal.open_context(endpoints.fails_when_cancelled, key=key) as (context, _):
+            await tree.until(key, "waiting")
             await context.cancel()
             await trio.sleep_forever()
     assert context.maybe_error is caught.value
@@ -401,7 +402,7 @@ async def a_call_serves_no_context(tree: Tree) -> None:
 async def old_spellings_warn_and_work(tree: Tree) -> None:
     with pytest.warns(DeprecationWarning, match="run"):
         assert await tree.portal.run(endpoints.__name__, "add", x=1, y=2) == 3  # type: ignore[arg-type]
-    with pytest.warns(DeprecationWarning), pytest.raises(TypeError, match="name of a function"):
+    with pytest.warns(DeprecationWarning, match="run"), pytest.raises(TypeError, match="name of a function"):
         await tree.portal.run(endpoints.__name__)  # type: ignore[call-arg]
     with pytest.warns(DeprecationWarning, match="wait_for_result"), pytest.warns(UserWarning, match="daemon"):
         assert await tree.portal.result() is tractor.errors.NoResult

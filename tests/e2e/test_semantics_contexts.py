@@ -381,9 +381,10 @@ async def cancelled_while_starting(tree: Tree) -> None:
 async def the_opener_waits_for_a_slow_clean_up(tree: Tree) -> None:
     key = tree.key()
     async with tree.portal.open_context(endpoints.cleans_up_slowly, key=key, seconds=0.7) as (context, _):
+        await tree.until(key, "waiting")
         await context.cancel()
     assert context.cancelled_caught
-    assert await tree.noted(key) == ["cleaned up"]
+    assert await tree.noted(key) == ["waiting", "cleaned up"]
 
 
 # -- contracts -------------------------------------------------------------------------------

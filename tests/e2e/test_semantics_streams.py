@@ -360,7 +360,7 @@ async def subscribers_get_every_value(tree: Tree) -> None:
                 nursery.start_soon(consume, index, stream, ready)
                 await ready.wait()
             await stream.send("go")
-    assert received == dict.fromkeys(range(3), list(range(40)))
+    assert received == {index: list(range(40)) for index in range(3)}
 
 
 @scenario
