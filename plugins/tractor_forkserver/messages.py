@@ -9,6 +9,8 @@ interpreter, so that :mod:`marshal` will do; it needs no import.
 from __future__ import annotations
 
 import marshal
+import os
+import socket
 import struct
 from typing import Final, TypedDict
 
@@ -17,6 +19,8 @@ MOST_DESCRIPTORS: Final = 253
 
 #: Most bytes of one message.
 MESSAGE_SIZE: Final = 1 << 16
+
+_DESCRIPTOR: Final = struct.Struct("=i")
 
 #: A request: its key, and a bit for each of the owner's standard descriptors that come with it.
 _REQUEST: Final = struct.Struct("=IB")
@@ -55,6 +59,31 @@ class Order(TypedDict):
     #: Names of the descriptors that came with the request, in their order.
     names: list[str]
     bootstrap: bytes
+
+
+def receive(control: socket.socket, most: int) -> tuple[bytes, list[int]]:
+    """One message and its descriptors, at most ``most``, which are not inheritable.
+
+    An empty message where the other end is gone. No descriptors at all where the limit of open files kept
+    one out.
+    """
+    # socket.recv_fds() would make them inheritable, whatever flags it is given (seen with 3.11).
+    data, ancillary, flags, _ = control.recvmsg(
+        MESSAGE_SIZE, socket.CMSG_LEN(most * _DESCRIPTOR.size), socket.MSG_CMSG_CLOEXEC
+    )
+    descriptors = [
+        number
+        for level, kind, content in ancillary
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS)
+        for (number,) in _DESCRIPTOR.iter_unpack(
+            content[: len(content) // _DESCRIPTOR.size * _DESCRIPTOR.size]
+        )
+    ]
+    if flags & socket.MSG_CTRUNC:
+        for number in descriptors:
+            os.close(number)
+        return data, []
+    return data, descriptors
 
 
 def pack_request(key: int, standard: int) -> bytes:

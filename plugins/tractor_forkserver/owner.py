@@ -25,6 +25,7 @@ from .messages import (
     Settings,
     pack_request,
     pack_settings,
+    receive,
     unpack_answer,
 )
 from .process import ForkedActor
@@ -131,9 +132,7 @@ class Template:
         """Take all reports that have arrived."""
         while not self.over:
             try:
-                data, descriptors, _, _ = socket.recv_fds(
-                    self._control, MESSAGE_SIZE, 1, socket.MSG_CMSG_CLOEXEC
-                )
+                data, descriptors = receive(self._control, 1)
             except BlockingIOError:
                 return
             except ConnectionError:
@@ -163,11 +162,17 @@ class Template:
             if pending is not None:
                 pending.answer(OSError(errno.EMFILE, os.strerror(errno.EMFILE)))
             return
-        actor = self._actors[pid] = ForkedActor(pid, descriptors[0], self)
+        (pidfd,) = descriptors
         if pending is None:
-            signal.pidfd_send_signal(descriptors[0], signal.SIGKILL)
-        else:
-            pending.answer(actor)
+            # The request was cancelled.
+            try:
+                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+            except ProcessLookupError:
+                pass  # it found its pipe closed, and ended by itself
+            os.close(pidfd)
+            return
+        actor = self._actors[pid] = ForkedActor(pid, pidfd, self)
+        pending.answer(actor)
 
     def wake(self) -> None:
         """Let it go on if it is stopped."""

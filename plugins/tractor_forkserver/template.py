@@ -23,11 +23,11 @@ from .messages import (
     ENDED,
     FAILED,
     FORKED,
-    MESSAGE_SIZE,
     MOST_DESCRIPTORS,
     REFUSED,
     Settings,
     pack_answer,
+    receive,
     unpack_request,
 )
 
@@ -129,15 +129,10 @@ class _Template:
             os._exit(0)  # the owner is gone
 
     def _receive(self) -> _Request:
-        data, descriptors, flags, _ = socket.recv_fds(
-            self._control, MESSAGE_SIZE, MOST_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC
-        )
+        data, descriptors = receive(self._control, MOST_DESCRIPTORS)
         if not data:
             raise ConnectionResetError("end of file")
         key, standard = unpack_request(data)
-        if flags & socket.MSG_CTRUNC:
-            _close(descriptors)  # the limit of open files
-            descriptors = []
         return _Request(key, standard, descriptors)
 
     def _fork(self, request: _Request) -> Forked | None:
