@@ -34,14 +34,14 @@ from .sending import NO_LANE, SendingHalf
 _URGENT = (m.Cancel, m.CancelAck, m.Credit)
 
 
+#: What decoding raises for bytes that are no message; ``src_exc`` of the channel's end then.
+NOT_A_MESSAGE = (msgspec.MsgspecError, ChunkError, UnicodeDecodeError, RecursionError)
+
 #: What reading and decoding raise when the channel cannot go on.
 _ENDINGS = (
     trio.ClosedResourceError,
     TransportClosed,
-    msgspec.MsgspecError,
-    ChunkError,
-    UnicodeDecodeError,
-    RecursionError,
+    *NOT_A_MESSAGE,
 )
 
 #: May replace the reason for which a channel ended by a better one ("the child was killed").
@@ -86,6 +86,7 @@ class Channel(SendingHalf):
         self._ended = trio.Event()
         self._reading = False
         # Raw use: what arrived and was not asked for yet, and who is at it.
+        self._raw = False
         self._unread: deque[m.MsgType] = deque()
         self._receiving = False
         self._sending = False
@@ -118,6 +119,7 @@ class Channel(SendingHalf):
         try:
             peer, leftover = await dial_handshake(connection, Identity(aid, key, explicit), limits)
             channel = cls(connection, peer, limits, dialled=True)
+            channel._raw = True
             channel._keep(leftover)
         except BaseException:
             connection.abort()
@@ -284,7 +286,7 @@ class Channel(SendingHalf):
         if self._sending:
             raise trio.BusyResourceError("another task is sending on this channel")
         self.post(message)
-        if self._reading:
+        if not self._raw:
             await self.drained()
             return
         self._sending = True
@@ -301,7 +303,7 @@ class Channel(SendingHalf):
         ``RuntimeError`` where an actor's runtime reads this channel, ``trio.BusyResourceError`` when
         another task is in here, ``TransportClosed`` once the channel has ended.
         """
-        if self._reading:
+        if not self._raw:
             raise RuntimeError(f"the runtime reads this channel to {self.aid}; use a portal")
         if self._receiving:
             raise trio.BusyResourceError("another task is receiving from this channel")

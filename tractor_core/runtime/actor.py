@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 import msgspec
 import trio
 
-from tractor_core.errors import NoRuntime
-from tractor_core.ipc.channel import Channel, Explain
+from tractor_core.errors import FrameTooLarge, NoRuntime
+from tractor_core.ipc.channel import NOT_A_MESSAGE, Channel, Explain
 from tractor_core.ipc.limits import Limits
 from tractor_core.log import get_logger
 from tractor_core.msg.exposure import Exposed
@@ -218,10 +218,16 @@ class Actor:
         channel.explain = self._explain.get(channel.aid.uuid)
         try:
             await channel.run(self.dispatch, leftover)
+        except Exception:
+            # A bug here, that a peer has found: it costs that peer its channel and not all others theirs.
+            log.exception("taking what %s sent failed; the channel is closed", channel.aid)
         finally:
             self._forget(channel)
             reason = channel.closed_by
-            log.runtime("channel to %s ended: %s", channel.aid, reason)
+            if reason is not None and isinstance(reason.src_exc, (FrameTooLarge, *NOT_A_MESSAGE)):
+                log.warning("%s at %s broke the protocol: %s", channel.aid, channel.raddr, reason)
+            else:
+                log.runtime("channel to %s ended: %s", channel.aid, reason)
             if self.plugins.channel_closed:
                 self.plugins.notify("tractor_channel_closed", channel=channel, reason=reason)
 
