@@ -151,9 +151,7 @@ class ZmqListener:
                 await self.pump.until(self._serving, lambda: self._closed and not len(peers))
                 nursery.cancel_scope.cancel()
         finally:
-            self._peers = None
-            if self._closed:
-                await self._stop()
+            await self._stop_serving()
         raise self._closed_error()
 
     async def aclose(self) -> None:
@@ -347,6 +345,11 @@ class ZmqListener:
                         hang_up(visitor.descriptor, visitor.wire.inode)
 
     # -- the end --------------------------------------------------------------------------------------
+
+    async def _stop_serving(self) -> None:
+        self._peers = None
+        if self._closed:
+            await self._stop()
 
     async def _stop(self) -> None:
         """Unbind, and wait until libzmq's own thread has: only then is the address free."""
