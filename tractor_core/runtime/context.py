@@ -182,8 +182,10 @@ class Context:
 
     def _has_items(self) -> bool:
         """Whether a generator's items are still to be read: its error comes after them, as of a local one."""
-        inbox = self.dialog.inbox
-        return self.dialog.functype == "asyncgen" and inbox is not None and bool(inbox.values)
+        dialog = self.dialog
+        if dialog.functype != "asyncgen" or dialog.outcome is None:
+            return False  # a path that broke is no word of the generator's
+        return dialog.inbox is not None and bool(dialog.inbox.values)
 
     def _violated(self, error: ProtocolViolation) -> None:
         closed = TransportClosed(f"protocol violation by {self.chan.aid}: {error}")

@@ -80,6 +80,9 @@ async def opened(
             with context.scope:
                 first = await context.wait_started()
                 yield context, first
+                if dialog.cancel_called and not dialog.cancel_acked:
+                    # Asked for, but not heard: ask once more instead of waiting for nothing.
+                    await context.cancel(actor.limits.cancel_timeout)
                 await context.wait_for_result()
         except BaseException as error:
             await _settle(context)
