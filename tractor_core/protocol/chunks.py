@@ -62,8 +62,8 @@ class Joiner:
     def add(self, chunk: Chunk) -> bytearray | None:
         """Take a piece; the whole encoded message once its last piece is here, else None.
 
-        Raises :class:`ChunkError` for an empty piece, and when one message exceeds ``limit`` or the unfinished ones
-        ``budget``; the channel cannot go on after that.
+        Raises :class:`ChunkError` for an empty piece, and when one message exceeds ``limit`` or the
+        unfinished ones ``budget``; the channel cannot go on after that.
         """
         cid = chunk.cid
         size = len(chunk.data)

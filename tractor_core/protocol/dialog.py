@@ -1,8 +1,8 @@
 """The dialog machine: one side of one call or context, without I/O.
 
 A dialog opens with ``Start`` and ends, on the callee's word, with exactly one ``Return`` or ``Error``
-(a cancelled task ends with an ``Error`` of kind "cancelled"), or by the channel being cut. The tables below say which event is legal
-in which state and where it leads; ``docs/`` draws its diagrams from them.
+(a cancelled task ends with an ``Error`` of kind "cancelled"), or by the channel being cut. The tables
+below say which event is legal in which state and where it leads; ``docs/`` draws its diagrams from them.
 
 A machine is fed by local calls, which return the message to send, and by :meth:`Dialog.receive`,
 which returns whom to wake and may leave messages in ``outbox``.
@@ -211,7 +211,7 @@ class Dialog:
     def open_stream(self, window: Window, policy: str) -> m.Open | None:
         """Open this side's half; may be done once. None where nobody is left to be told.
 
-        May leave a grant in ``outbox``, to be sent like the ``Open`` itself: for what came before this side opened.
+        May leave a grant in ``outbox``, to be sent like the ``Open`` itself: for what came before it.
         ``ValueError`` for a window under which nothing could be sent, or an unknown policy.
         """
         if not window.valid or policy not in POLICIES:
@@ -304,8 +304,8 @@ class Dialog:
     def receive(self, message: Any) -> int:
         """Take one message from the peer; returns whom to wake (``Wake`` bits).
 
-        Raises :class:`ProtocolViolation` where the message, or what it says, is illegal here; the dialog must then be
-        ended (:meth:`cut`). Late messages for a finished dialog are ignored.
+        Raises :class:`ProtocolViolation` where the message, or what it says, is illegal here; the
+        dialog must then be ended (:meth:`cut`). Late messages for a finished dialog are ignored.
         """
         state = self.state
         if state is State.DONE:
