@@ -316,7 +316,7 @@ async def checks_identity(this: tractor.Context) -> list[Any]:
             seen.append(tractor.current_ipc_ctx() is this)
 
         nursery.start_soon(look)
-    return [seen, this.side, this.peer_side, this.cid, list(this.chan.uid)]
+    return [seen, this.side, this.peer_side, this.cid, list(this.chan.aid.uid)]
 
 
 @tractor.context

@@ -38,7 +38,7 @@ class Tree:
 
     @property
     def worker(self) -> tuple[str, str]:
-        return self.portal.chan.uid
+        return self.portal.chan.aid.uid
 
     def key(self) -> str:
         """What the endpoints of one scenario note things under."""
@@ -88,5 +88,5 @@ async def on_processes(scenarios: Iterable[Scenario], registry: str) -> None:
                     await scenario(tree)
                     assert await tree.portal.run(endpoints.add, 1, 2) == 3
             except BaseException as error:
-                error.add_note(f"in {scenario.__name__} over {registry}")  # type: ignore[attr-defined]
+                error.add_note(f"in {scenario.__name__} over {registry}")
                 raise

@@ -46,7 +46,7 @@ async def arguments_by_position_and_name(tree: Tree) -> None:
 @scenario
 async def parameters_may_have_any_name(tree: Tree) -> None:
     given = {"name": "n", "fn": 1, "self": 2, "target": "t", "args": 3, "kwargs": 4}
-    assert await tree.portal.run(endpoints.named, **given) == list(given.values())  # type: ignore[arg-type]
+    assert await tree.portal.run(endpoints.named, **given) == list(given.values())
 
 
 @scenario
@@ -83,7 +83,7 @@ async def wrong_arguments_never_reach_the_endpoint(tree: Tree) -> None:
 async def the_place_of_a_wrong_value_is_named(tree: Tree) -> None:
     row = {"id": "no uuid", "at": "2024-01-01", "colour": "red", "tags": [], "size": [1, 2], "price": "1"}
     with pytest.raises(tractor.MsgTypeError) as caught:
-        await tree.portal.run(endpoints.same_row, row)  # type: ignore[arg-type]
+        await tree.portal.run(endpoints.same_row, row)
     assert caught.value.path == "$.row.id"
 
 
@@ -177,8 +177,8 @@ async def only_async_functions_of_modules_can_be_named(tree: Tree) -> None:
     ):
         for way in (tree.portal.run, tree.portal.open_context):
             with pytest.raises(TypeError):
-                result = way(wrong)  # type: ignore[arg-type]
-                await result  # type: ignore[misc]
+                result = way(wrong)
+                await result
 
 
 @scenario
@@ -186,12 +186,12 @@ async def each_kind_has_its_own_way(tree: Tree) -> None:
     with pytest.raises(TypeError, match=r"open_context\(\)"):
         await tree.portal.run(endpoints.echoes)
     with pytest.raises(TypeError, match=r"open_stream_from\(\)"):
-        await tree.portal.run(endpoints.numbers, 3)  # type: ignore[arg-type]
+        await tree.portal.run(endpoints.numbers, 3)
     with pytest.raises(TypeError, match=r"run\(\)"):
-        async with tree.portal.open_context(endpoints.add):  # type: ignore[call-overload]
+        async with tree.portal.open_context(endpoints.add):
             pass
     with pytest.raises(TypeError, match=r"open_context\(\)"):
-        async with tree.portal.open_stream_from(endpoints.echoes):  # type: ignore[arg-type]
+        async with tree.portal.open_stream_from(endpoints.echoes):
             pass
     # Asked for by name, the peer itself says so.
     with pytest.raises(RemoteActorError, match="context") as caught:
@@ -248,7 +248,11 @@ async def an_error_that_cannot_be_rebuilt_stays_boxed(tree: Tree) -> None:
 
 @scenario
 async def exits_in_an_endpoint_are_reported(tree: Tree) -> None:
-    for kind, name in (("exit", "SystemExit"), ("generator", "GeneratorExit")):
+    for kind, name in (
+        ("exit", "SystemExit"),
+        ("generator", "GeneratorExit"),
+        ("interrupt", "KeyboardInterrupt"),
+    ):
         with pytest.raises(RemoteActorError, match="on purpose") as caught:
             await tree.portal.run(endpoints.fail_with, kind)
         assert caught.value.boxed_type_str == name
@@ -272,8 +276,8 @@ async def errors_cross_levels_and_keep_their_source(tree: Tree) -> None:
     assert error.boxed_type is RemoteActorError
     assert error.is_inception()
     assert error.src_type is endpoints.OwnError
-    assert error.src_uid == leaf.chan.uid
-    assert error.relay_path == (leaf.chan.uid, tree.worker)
+    assert error.src_uid == leaf.chan.aid.uid
+    assert error.relay_path == (leaf.chan.aid.uid, tree.worker)
     assert error.relay_uid == tree.worker
     assert error.notes == ("a note",)
     original = error.unwrap()
@@ -284,7 +288,7 @@ async def errors_cross_levels_and_keep_their_source(tree: Tree) -> None:
     with pytest.raises(RemoteActorError) as caught:
         await tree.portal.run(endpoints.call_below, "leaf", "wrong_result")
     assert caught.value.src_type is tractor.MsgTypeError
-    assert caught.value.relay_path == (leaf.chan.uid, tree.worker)
+    assert caught.value.relay_path == (leaf.chan.aid.uid, tree.worker)
     await leaf.cancel_actor()
 
 
@@ -401,13 +405,14 @@ async def a_call_serves_no_context(tree: Tree) -> None:
 @scenario
 async def old_spellings_warn_and_work(tree: Tree) -> None:
     with pytest.warns(DeprecationWarning, match="run"):
-        assert await tree.portal.run(endpoints.__name__, "add", x=1, y=2) == 3  # type: ignore[arg-type]
+        assert await tree.portal.run(endpoints.__name__, "add", x=1, y=2) == 3
     with pytest.warns(DeprecationWarning, match="run"), pytest.raises(TypeError, match="name of a function"):
-        await tree.portal.run(endpoints.__name__)  # type: ignore[call-arg]
+        await tree.portal.run(endpoints.__name__)
     with pytest.warns(DeprecationWarning, match="wait_for_result"), pytest.warns(UserWarning, match="daemon"):
         assert await tree.portal.result() is tractor.errors.NoResult
     assert tree.portal.channel is tree.portal.chan
-    assert tree.portal.chan.uid == tree.portal.chan.aid.uid == tree.worker
+    with pytest.warns(DeprecationWarning, match="aid.uid"):
+        assert tree.portal.chan.uid == tree.worker
 
 
 @scenario

@@ -88,10 +88,10 @@ async def wrong_arguments_never_reach_the_function(tree: Tree) -> None:
     ]
     for arguments in attempts:
         with pytest.raises(tractor.MsgTypeError):
-            async with tree.portal.open_context(endpoints.ends, **arguments):  # type: ignore[arg-type]
+            async with tree.portal.open_context(endpoints.ends, **arguments):
                 raise AssertionError("it must not start")
     with pytest.raises(TypeError, match=r"kwargs\['how'\]"):
-        async with tree.portal.open_context(endpoints.ends, how=print):  # type: ignore[arg-type]
+        async with tree.portal.open_context(endpoints.ends, how=print):
             raise AssertionError("it must not start")
     assert await tree.noted(key) == []
 
@@ -282,7 +282,7 @@ async def a_relayed_cancel_says_where_it_came_from(tree: Tree) -> None:
         async with tree.portal.open_context(endpoints.open_below, name="leaf", how="cancel itself"):
             await trio.sleep_forever()
     assert caught.value.src_type is tractor.ContextCancelled
-    assert caught.value.relay_path == (leaf.chan.uid, tree.worker)
+    assert caught.value.relay_path == (leaf.chan.aid.uid, tree.worker)
     await leaf.cancel_actor()
 
 
@@ -308,7 +308,7 @@ async def an_error_below_comes_up_through_contexts(tree: Tree) -> None:
         async with tree.portal.open_context(endpoints.open_below, name="leaf", how="fail"):
             await trio.sleep_forever()
     assert caught.value.src_type is endpoints.OwnError
-    assert caught.value.relay_path == (leaf.chan.uid, tree.worker)
+    assert caught.value.relay_path == (leaf.chan.aid.uid, tree.worker)
     assert caught.value.is_inception()
     await leaf.cancel_actor()
 

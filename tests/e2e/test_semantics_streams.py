@@ -93,7 +93,7 @@ async def closing_by_hand(tree: Tree) -> None:
             await stream.aclose()
             for attempt in (stream.receive, lambda: stream.send(1)):
                 with pytest.raises(trio.ClosedResourceError):
-                    await attempt()  # type: ignore[operator]
+                    await attempt()
             with pytest.raises(trio.ClosedResourceError):
                 stream.receive_nowait()
         with pytest.raises(RuntimeError, match="one-shot"):
@@ -128,7 +128,7 @@ async def settings_that_make_no_sense(tree: Tree) -> None:
     async with tree.portal.open_context(endpoints.echoes) as (context, _):
         for wrong in ({"overflow": "explode"}, {"msg_buffer_size": 0}, {"msg_buffer_size": -5}):
             with pytest.raises(ValueError):
-                async with context.open_stream(**wrong):  # type: ignore[arg-type]
+                async with context.open_stream(**wrong):
                     pass
         async with context.open_stream(msg_buffer_size=1) as stream:
             await stream.send(1)
@@ -409,7 +409,7 @@ async def a_generator_to_its_end(tree: Tree) -> None:
     assert await tree.noted(key) == ["exhausted", "closed"]
     async with tree.portal.open_stream_from(endpoints.numbers, 3) as stream:
         with pytest.raises(trio.ClosedResourceError):
-            await stream.send(1)  # type: ignore[arg-type]
+            await stream.send(1)
         assert await stream.receive() == 0
 
 
@@ -466,7 +466,7 @@ async def wrong_arguments_never_reach_the_generator(tree: Tree) -> None:
     key = tree.key()
     for wrong in ({"count": "many", "key": key}, {"key": key}, {"count": 1, "key": key, "more": 1}):
         with pytest.raises(tractor.MsgTypeError):
-            async with tree.portal.open_stream_from(endpoints.numbers, **wrong):  # type: ignore[arg-type]
+            async with tree.portal.open_stream_from(endpoints.numbers, **wrong):
                 raise AssertionError("it must not start")
     assert await tree.noted(key) == []
 

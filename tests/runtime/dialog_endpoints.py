@@ -178,3 +178,15 @@ async def opens_there(address: str) -> None:
         async with portal.open_context(contracted) as (context, _):
             async with context.open_stream() as stream:
                 await stream.send(1)
+
+
+@tractor.context
+async def parity(ctx: tractor.Context) -> str:
+    """Tuples arrive as lists: strict parity refuses them, and can be satisfied afterwards."""
+    try:
+        await ctx.started((1, 2), strict_pld_parity=True)
+    except tractor.MsgTypeError as error:
+        said = str(error.message)
+        await ctx.started([1, 2], strict_pld_parity=True)
+        return said
+    return "no error"

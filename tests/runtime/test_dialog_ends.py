@@ -77,7 +77,7 @@ async def test_a_cut_ends_every_dialog_at_both_ends(autojump_clock: trio.testing
                 await trio.testing.wait_all_tasks_blocked(0.01)
                 nursery.start_soon(send, portal)
                 started = trio.current_time()
-                portal.chan.connection.cut()  # type: ignore[attr-defined]
+                portal.chan.connection.cut()
             assert trio.current_time() - started < 1
             assert not portal.chan.connected() and portal.chan.dialogs == {}
             with pytest.raises(TransportClosed):
@@ -114,12 +114,12 @@ async def test_a_cancel_that_is_not_acknowledged(autojump_clock: trio.testing.Mo
     async with worker("no-ack") as (portal, _):
         async with portal.open_context(endpoints.waits_in_stream) as (context, _):
             await trio.testing.wait_all_tasks_blocked()
-            portal.chan.connection.drop(1)  # type: ignore[attr-defined]
+            portal.chan.connection.drop(1)
             with pytest.raises(ActorTooSlowError, match="did not acknowledge"):
                 await context.cancel(timeout=0.1)
             # Leaving asks again, and is heard.
         assert context.cancelled_caught
-        portal.chan.connection.drop(1)  # type: ignore[attr-defined]
+        portal.chan.connection.drop(1)
         with pytest.raises(ActorTooSlowError):
             await portal.cancel_actor(timeout=0.1, raise_on_timeout=True)
 

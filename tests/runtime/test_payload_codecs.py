@@ -67,3 +67,10 @@ async def test_payloads_limited_by_the_receiver(autojump_clock: trio.testing.Moc
                 async with context.open_stream() as stream:
                     await stream.send(1)
                 assert await context.wait_for_result() == 1
+
+
+async def test_strict_parity(autojump_clock: trio.testing.MockClock) -> None:
+    async with worker("parity") as portal:
+        async with portal.open_context(endpoints.parity) as (context, first):
+            assert first == [1, 2]
+            assert "round trip" in await context.wait_for_result()

@@ -8,6 +8,7 @@ to the dialog it names. Without it a channel is *raw*: made by :meth:`Channel.fr
 from __future__ import annotations
 
 import os
+import warnings
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -135,7 +136,8 @@ class Channel(SendingHalf):
 
     @property
     def uid(self) -> tuple[str, str]:
-        """The peer as the legacy pair."""
+        """Deprecated: ``aid.uid``, the peer as the legacy pair."""
+        warnings.warn("Channel.uid is now Channel.aid.uid", DeprecationWarning, stacklevel=2)
         return self.peer.aid.uid
 
     @property

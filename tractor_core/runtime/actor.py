@@ -240,7 +240,7 @@ class Actor:
         self.system.channel_closed(channel)
         if channel is self.parent:
             # No child outlives its parent: the link is the proof that it is there.
-            self.cancel_soon(channel.uid)
+            self.cancel_soon(channel.aid.uid)
 
     def channel_to(self, uuid: str) -> Channel | None:
         """The newest open channel to a peer, if there is one."""
