@@ -105,7 +105,7 @@ async def test_an_unasked_end_is_one_error(
                     await other.run(endpoints.forever)
     error = caught.value
     assert "mortal" in str(error)
-    assert error.uid == portal.chan.uid
+    assert error.uid == portal.chan.aid.uid
     assert not seen or seen == [error]
 
 
