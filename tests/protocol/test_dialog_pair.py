@@ -157,7 +157,7 @@ class Interleavings(RuleBasedStateMachine):
 
 
 TestInterleavings = pytest.mark.limit(120)(Interleavings.TestCase)
-TestInterleavings.settings = settings(max_examples=400, stateful_step_count=40, deadline=None)
+TestInterleavings.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
 
 
 # -- single histories that were once wrong, or must be just so ------------------------------------
