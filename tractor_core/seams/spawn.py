@@ -49,9 +49,9 @@ class SpawnRequest(msgspec.Struct, frozen=True):
     names to file descriptors of this process that the new one must inherit; the mapping given to
     ``entry`` has the numbers they have over there.
 
-    ``env`` of None means this process's environment, ``cwd`` of None its directory. ``options`` are addressed to the backend
-    by its own names; one it does not know is a ``ValueError``. ``modules`` are some that the actor will
-    import in any case: a backend whose processes share memory may import them beforehand.
+    ``env`` of None means this process's environment, ``cwd`` of None its directory. ``options`` are
+    addressed to the backend by its own names; one it does not know is a ``ValueError``. ``modules`` are some
+    that the actor will import in any case: a backend whose processes share memory may import them beforehand.
     """
 
     name: str
