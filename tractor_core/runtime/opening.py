@@ -17,7 +17,8 @@ from tractor_core.msg.signature import Signature
 from tractor_core.protocol.dialog import Dialog, Side
 
 from .call import cancel_and_settle, log_unseen, start_message
-from .context import Context, Overflow, is_only
+from .context import Context
+from .link import Overflow, is_only
 from .payload import payloads_for
 
 if TYPE_CHECKING:

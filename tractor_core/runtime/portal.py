@@ -16,8 +16,9 @@ from tractor_core.msg import types as m
 from tractor_core.msg.namespace import Functype, context_mark, functype_of, target_of
 
 from .call import call
-from .context import Context, Overflow
+from .context import Context
 from .contextual import is_stream_function
+from .link import Overflow
 from .opening import make_context, opened
 from .parking import Slot
 from .stream import MsgStream

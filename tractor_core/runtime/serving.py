@@ -16,7 +16,8 @@ from tractor_core.msg.boxing import box
 from tractor_core.protocol.dialog import W_CANCEL, Dialog, ProtocolViolation
 
 from .call import error_of
-from .context import Context, is_only
+from .context import Context
+from .link import is_only
 from .state import set_current_context
 
 if TYPE_CHECKING:
