@@ -61,7 +61,7 @@ def svg(side: Side) -> str:
             continue
         out, into = leaving.get(source, 0), arriving.get(target, 0)
         leaving[source], arriving[target] = out + 1, into + 1
-        y_out, y_into = top[source] + 18 + 20 * out, top[target] + 12 + 11 * into
+        y_out, y_into = top[source] + 18 + 20 * out, top[target] + BOX_HEIGHT - 8 - 11 * into
         parts.append(_around(y_out, y_into, LABELS + LANE * lane, label))
         lane += 1
     width = LEFT + BOX_WIDTH + LABELS + LANE * lane + 10
