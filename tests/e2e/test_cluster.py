@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import threading
+from collections.abc import Awaitable, Callable
 
 import pytest
 import trio
@@ -59,22 +60,29 @@ async def rounds(number: int) -> None:
     """Start and end four actors at a time, in four different ways."""
     for _ in range(number):
         async with tractor.open_nursery() as an:
-            portals: dict[str, tractor.Portal] = {}
-
-            async def start(name: str) -> None:
-                portals[name] = await an.start_actor(name, enable_modules=EXPOSED)
-
             async with trio.open_nursery() as tasks:
-                for name in ("asked", "self", "nursery"):
-                    tasks.start_soon(start, name)
+                tasks.start_soon(start_and, an, tractor.Portal.cancel_actor)
+                tasks.start_soon(start_and, an, end_self)
+                tasks.start_soon(start_and, an, None)
                 with trio.move_on_after(0.03):
                     await an.start_actor("never")
-            await portals["asked"].cancel_actor()
-            await portals["self"].run(endpoints.end_self)
             await an.cancel()
+
+
+async def start_and(
+    an: tractor.ActorNursery, then: Callable[[tractor.Portal], Awaitable[object]] | None
+) -> None:
+    portal = await an.start_actor("actor", enable_modules=EXPOSED)
+    if then is not None:
+        await then(portal)
+
+
+async def end_self(portal: tractor.Portal) -> None:
+    await portal.run(endpoints.end_self)
 
 
 def held() -> tuple[int, set[str], list[int]]:
     gc.collect()
-    threads = {thread.name for thread in threading.enumerate()}
+    # Trio keeps threads for a while, and those of other tests end in their own time.
+    threads = {thread.name for thread in threading.enumerate() if not thread.name.startswith("Trio thread")}
     return len(os.listdir("/proc/self/fd")), threads, children()

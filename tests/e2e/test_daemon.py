@@ -72,7 +72,7 @@ async def test_a_signal_drains_a_daemon(number: signal.Signals, registry: str, t
 async def call_until_cancelled(portal: tractor.Portal, path: str) -> None:
     with pytest.raises(tractor.ContextCancelled) as caught:
         await portal.run(endpoints.touch_when_left, path=path)
-    assert caught.value.canceller == portal.chan.uid
+    assert caught.value.canceller == portal.chan.aid.uid
 
 
 async def test_a_daemon_cancelled_by_a_peer_returns(registry: str, tmp_path: Path) -> None:
@@ -86,9 +86,10 @@ async def test_a_daemon_cancelled_by_a_peer_returns(registry: str, tmp_path: Pat
 async def test_a_daemon_ends_the_children_of_its_endpoints(registry: str) -> None:
     async with daemon(registry) as (process, portal):
         with pytest.raises((tractor.ContextCancelled, tractor.TransportClosed)):
-            async with portal.open_context(
-                endpoints.subtree, depth=1, width=2, behaviour="idle"
-            ) as (_, pids):
+            async with portal.open_context(endpoints.subtree, depth=1, width=2, behaviour="idle") as (
+                _,
+                pids,
+            ):
                 process.terminate()
                 await trio.sleep_forever()
         assert await output_of(process) == (-signal.SIGTERM, "", "")

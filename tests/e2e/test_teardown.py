@@ -73,9 +73,10 @@ async def test_other_ways_to_end_a_stubborn_actor(how: str, free_tcp_registry: s
 async def grow(portal: Any, depth: int, behaviour: str, task_status: Any = trio.TASK_STATUS_IGNORED) -> None:
     """Have a tree of threes below the actor; hands over all its pids."""
     try:
-        async with portal.open_context(
-            endpoints.subtree, depth=depth, width=3, behaviour=behaviour
-        ) as (_, pids):
+        async with portal.open_context(endpoints.subtree, depth=depth, width=3, behaviour=behaviour) as (
+            _,
+            pids,
+        ):
             task_status.started(pids)
             await trio.sleep_forever()
     except (tractor.TransportClosed, tractor.ContextCancelled):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ import trio.testing
 
 import tractor_core as tractor
 from tractor_core.errors import NoResult, PluginError
+from tractor_core.supervision.policy import TeardownPolicy
 
 pytestmark = pytest.mark.usefixtures("autojump_clock")
 
@@ -122,7 +125,7 @@ async def test_a_result_can_be_asked_for_again_and_after_the_end() -> None:
         assert await portal.wait_for_result() == [1, 2]
         assert await portal.wait_for_result() == [1, 2]
     assert await portal.wait_for_result() == [1, 2]
-    with pytest.warns(DeprecationWarning):
+    with pytest.warns(DeprecationWarning, match="wait_for_result"):
         assert await portal.result() == [1, 2]
 
 
@@ -279,7 +282,7 @@ async def test_cancel_ends_the_actors_and_not_the_block(hard_kill: bool) -> None
         assert not an.cancel_called
         await an.cancel(hard_kill=hard_kill)
         assert an.cancel_called and an.cancelled_caught
-        with pytest.warns(DeprecationWarning):
+        with pytest.warns(DeprecationWarning, match="cancel_called"):
             assert an.cancelled
         with pytest.raises((tractor.ContextCancelled, tractor.TransportClosed)):
             await portal.wait_for_result()
@@ -332,7 +335,7 @@ async def test_an_actor_that_ends_itself_is_no_error() -> None:
         try:
             await portal.run(end_self)
         except tractor.ContextCancelled as error:
-            assert error.canceller == portal.chan.uid
+            assert error.canceller == portal.chan.aid.uid
         await portal.chan.wait_closed()
         assert await other.run(name) == "other"
         await other.cancel_actor()
@@ -361,7 +364,7 @@ async def test_a_task_of_an_actor_cancelled_by_its_sibling_says_so() -> None:
             tasks.start_soon(kill_later)
             with pytest.raises(tractor.ContextCancelled) as caught:
                 await victim.run(wait)
-        assert caught.value.canceller == sibling.chan.uid
+        assert caught.value.canceller == sibling.chan.aid.uid
         await an.cancel()
 
 
@@ -373,19 +376,63 @@ async def test_cancel_actor_ends_the_portals_calls_quietly() -> None:
     assert LOG == ["wait left"]
 
 
+async def test_a_failure_after_cancel_is_still_raised() -> None:
+    with pytest.raises(tractor.RemoteActorError, match="on the way out"):
+        async with nursery() as an:
+            await an.run_in_actor(fail_when_cancelled, message="on the way out")
+            await trio.testing.wait_all_tasks_blocked()
+            await an.cancel()
+
+
+async def test_force_used_after_an_error_adds_no_error() -> None:
+    policy = TeardownPolicy(ack=0.5, graceful=1, terminate=1)
+    with pytest.raises(ValueError, match="block"):
+        async with nursery(policy=policy) as an:
+            await an.run_in_actor(slow_to_leave, seconds=50)
+            await trio.testing.wait_all_tasks_blocked()
+            raise ValueError("block")
+
+
+async def test_an_actor_whose_connection_breaks_is_missed() -> None:
+    with pytest.raises(tractor.ActorDied, match="connection broke"):
+        async with nursery() as an:
+            portal = await an.start_actor("remote")
+            portal.chan.connection.abort()
+
+
+async def test_a_broken_connection_is_one_error() -> None:
+    with pytest.raises(tractor.TransportClosed):
+        async with nursery() as an:
+            portal = await an.start_actor("remote", enable_modules=[__name__])
+            async with trio.open_nursery() as tasks:
+                for _ in range(3):
+                    tasks.start_soon(portal.run, wait)
+                await trio.testing.wait_all_tasks_blocked()
+                portal.chan.connection.abort()
+
+
+async def test_an_actor_ends_with_the_portal_that_its_owner_closes() -> None:
+    async with nursery() as an:
+        portal = await an.start_actor("daemon", enable_modules=[__name__])
+        await portal.aclose()
+    assert not an._children
+
+
+async def test_actors_may_be_started_while_the_nursery_waits_for_others() -> None:
+    async with trio.open_nursery() as tasks:
+
+        async def start_later(an: tractor.ActorNursery) -> None:
+            await trio.sleep(5)
+            portal = await an.run_in_actor(name, name="later")
+            LOG.append(await portal.wait_for_result())
+
+        async with nursery() as an:
+            await an.run_in_actor(wait, seconds=10)
+            tasks.start_soon(start_later, an)
+    assert LOG == ["later", "wait left"]
+
+
 # -- starting --------------------------------------------------------------------------------
-
-
-def actors_alive() -> int:
-    """How many in-process actors there are in this run."""
-
-    def count(task: trio.lowlevel.Task) -> int:
-        own = sum("InprocActor.run" in task.name for task in [task])
-        return own + sum(count(child) for nursery in task.child_nurseries for child in nursery.child_tasks)
-
-    root = trio.lowlevel.current_root_task()
-    assert root is not None
-    return count(root)
 
 
 async def cancelled_after(steps: int, function: Callable[[], Awaitable[object]]) -> bool:
@@ -469,7 +516,7 @@ async def test_names_may_be_used_twice() -> None:
     async with nursery() as an:
         first = await an.start_actor("twin", enable_modules=[__name__])
         second = await an.start_actor("twin", enable_modules=[__name__])
-        assert first.chan.uid != second.chan.uid
+        assert first.chan.aid.uid != second.chan.aid.uid
         await an.cancel()
 
 
@@ -564,6 +611,32 @@ async def test_the_lifetime_stack_closes_however_an_actor_ends(ending: str) -> N
 async def end_self_and_wait() -> None:
     tractor.current_actor().cancel_soon()
     await trio.sleep_forever()
+
+
+HOOKS = """
+from tractor_core.seams import hookimpl
+LOG = []
+@hookimpl
+def tractor_actor_starting(actor):
+    LOG.append(f"{actor.name} starting")
+@hookimpl
+def tractor_actor_stopped(actor):
+    LOG.append(f"{actor.name} stopped")
+"""
+
+
+async def test_hooks_tell_of_every_actor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "hooks_of_the_nursery.py").write_text(HOOKS)
+    information = tmp_path / "hooks_of_the_nursery-1.dist-info"
+    information.mkdir()
+    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: hooks-of-the-nursery\nVersion: 1\n")
+    (information / "entry_points.txt").write_text("[tractor_core.plugins]\nhooks = hooks_of_the_nursery\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    async with nursery() as an:
+        await an.start_actor("daemon")
+        await an.cancel()
+    log = importlib.import_module("hooks_of_the_nursery").LOG
+    assert log == ["root starting", "daemon starting", "daemon stopped", "root stopped"]
 
 
 # -- clusters --------------------------------------------------------------------------------

@@ -24,7 +24,13 @@ from tractor_core.protocol.handshake import Identity
 from tractor_core.runtime.actor import Actor
 from tractor_core.runtime.dialling import dial, nearest_first
 from tractor_core.runtime.status import serve_status
-from tractor_core.supervision.lifeline import inherited_guards, inherited_lifelines, is_orphaned, watch_parent
+from tractor_core.supervision.lifeline import (
+    ORPHANED_EXIT_CODE,
+    inherited_guards,
+    inherited_lifelines,
+    is_orphaned,
+    watch_parent,
+)
 from tractor_core.supervision.supervisor import Supervisor
 
 from .binding import Listeners, default_addresses
@@ -92,25 +98,29 @@ async def run_child(
         on_actor(actor)
     if lifelines:
         _watch_ancestors(actor, supervisor, lifelines, boot.parent)
-    ready = False
+    ready = orphaned = False
     async with run_actor(actor) as listeners:
         channel = await _dial_parent(actor, boot)
         spec = await _receive_spec(channel)
         try:
             await _configure(actor, supervisor, listeners, channel, spec, own_process=own_process)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             log.runtime("boot of %s failed", actor.aid, exc_info=error)
             _post(channel, m.Error(m.RUNTIME_CID, box(error, actor.uid)))
         else:
             ready = True
             _post(channel, m.Ready([address.url for address in actor.accept_addrs]))
-            await trio.sleep_forever()
+            try:
+                await trio.sleep_forever()
+            finally:
+                # Nobody asked this actor to end, then: it lost whom it belongs to.
+                orphaned = channel.closed_by is not None
+    if orphaned:
+        return ORPHANED_EXIT_CODE
     return 0 if ready else BOOT_FAILED
 
 
-def _watch_ancestors(
-    actor: Actor, supervisor: Supervisor, lifelines: tuple[int, ...], parent: m.Aid
-) -> None:
+def _watch_ancestors(actor: Actor, supervisor: Supervisor, lifelines: tuple[int, ...], parent: m.Aid) -> None:
     token = trio.lowlevel.current_trio_token()
 
     def on_orphaned() -> None:

@@ -24,10 +24,12 @@ async def open_actor_cluster(
     hard_kill: bool = False,
     **runtime_kwargs: Any,
 ) -> AsyncIterator[dict[str, Portal]]:
-    """Start ``count`` actors exposing ``modules``, concurrently; yields their portals by name, and ends them with the block.
+    """Start ``count`` actors exposing ``modules``, concurrently, and end them with the block.
 
-    ``count`` defaults to the processors that this process may use, names to ``<this actor>.worker_<i>``. Duplicate or miscounted names are a
-    ``ValueError``. ``hard_kill`` ends them by SIGKILL. The other keywords are for the root actor, where none runs.
+    Yields their portals by name.
+    ``count`` defaults to the processors that this process may use, names to ``<this actor>.worker_<i>``.
+    Duplicate or miscounted names are a ``ValueError``. ``hard_kill`` ends them by SIGKILL. The other keywords
+    are for the root actor, where none runs.
     """
     total = count if count is not None else (len(names) if names is not None else cpu_count_usable())
     if total < 1:

@@ -26,8 +26,8 @@ def run_daemon(
 ) -> None:
     """Serve ``enable_modules`` as a root actor until cancelled; blocks.
 
-    SIGINT and SIGTERM end it gracefully, and then the process by that signal; being cancelled by a peer just returns.
-    The other keywords are those of ``open_root_actor()``.
+    SIGINT and SIGTERM end it gracefully, and then the process by that signal; being cancelled by a peer just
+    returns. The other keywords are those of ``open_root_actor()``.
     """
     options = RootOptions(
         enable_modules=list(enable_modules),

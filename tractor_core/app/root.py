@@ -29,10 +29,11 @@ async def open_root_actor(**options: Any) -> AsyncIterator[Actor]:
     Keywords, all optional:
 
     - ``name``: the root's name, ``"root"``;
-    - ``registry_addrs``: where registrars are; the first that answers is joined, and where none answers this actor becomes the registrar at all of
-      them (default: the well-known address of each transport);
+    - ``registry_addrs``: where registrars are; the first that answers is joined, and where none answers this
+      actor becomes the registrar at all of them (default: the well-known address of each transport);
     - ``bind_addrs``: addresses to listen at, besides an ephemeral one for each transport that has none;
-    - ``enable_transports``: URL schemes, best first (default: those of the addresses given, else ``["tcp"]``);
+    - ``enable_transports``: URL schemes, best first (default: those of the addresses given, else
+      ``["tcp"]``);
     - ``start_method``: the spawn backend of children, ``"subprocess"``;
     - ``enable_modules``: what peers may call here: module names and single async functions;
     - ``loglevel``: show log records of that level on standard error;
@@ -41,11 +42,13 @@ async def open_root_actor(**options: Any) -> AsyncIterator[Actor]:
     - ``tls``: a ``TLSConfig`` for transports that use it; ``limits``: a ``Limits``;
     - ``plugins``: a ``PluginManager`` in place of the one made from the installed entry points.
 
-    ``TRACTOR_LOGLEVEL``, ``TRACTOR_SPAWN_METHOD`` and ``TRACTOR_TRANSPORTS`` in the environment win over the arguments. SIGTERM ends the block
-    gracefully and then the process by that signal; a second one ends it at once.
+    ``TRACTOR_LOGLEVEL``, ``TRACTOR_SPAWN_METHOD`` and ``TRACTOR_TRANSPORTS`` in the environment win over the
+    arguments. SIGTERM ends the block gracefully and then the process by that signal; a second one ends it at
+    once.
 
-    Raises ``RuntimeError`` where an actor runs already, or where something else is at a registry address that was given; ``OSError`` when an address cannot be
-    bound; ``PluginError`` for a transport that cannot be had; ``ValueError`` for an address that makes no sense or would be open to the network without a key.
+    Raises ``RuntimeError`` where an actor runs already, or where something else is at a registry address that
+    was given; ``OSError`` when an address cannot be bound; ``PluginError`` for a transport that cannot be
+    had; ``ValueError`` for an address that makes no sense or would be open to the network without a key.
     """
     async with root_actor(RootOptions(**options), (signal.SIGTERM,)) as actor:
         yield actor
@@ -90,8 +93,9 @@ async def open_nursery(
 ) -> AsyncIterator[ActorNursery]:
     """A block that owns actors. Boots a root actor implicitly where none runs, with ``root_options``.
 
-    Leaving waits for run-once actors and then, indefinitely, for daemon actors. An error in the block or of a child cancels all
-    children and is raised when they are gone: bare when it is one, as a group when there are several. ``policy`` sets the times of the teardown.
+    Leaving waits for run-once actors and then, indefinitely, for daemon actors. An error in the block or of a
+    child cancels all children and is raised when they are gone: bare when it is one, as a group when there
+    are several. ``policy`` sets the times of the teardown.
     """
     actor = current_actor(err_on_no_runtime=False)
     if actor is not None:

@@ -25,8 +25,8 @@ GOODBYE_TIMEOUT = 0.3
 async def run_actor(actor: Actor, *, current: bool = True) -> AsyncIterator[Listeners]:
     """Run the actor's runtime around a block; yields where its listeners are to be opened.
 
-    On leaving, in this order: endpoint tasks are cancelled and report it, channels say goodbye, listeners and channels
-    close, ``lifetime_stack`` unwinds. A single error is raised bare. ``current=False`` leaves
+    On leaving, in this order: endpoint tasks are cancelled and report it, channels say goodbye, listeners and
+    channels close, ``lifetime_stack`` unwinds. A single error is raised bare. ``current=False`` leaves
     ``current_actor()`` in the block as it is.
     """
     entered = Entered(actor) if current else None

@@ -17,6 +17,8 @@ import trio
 #: How often a lock held by another process is tried again (seconds). It is held for a bind only.
 _LOCK_RETRY = 0.01
 BACKLOG = 1024
+#: Among the flags of a process in ``/proc`` (proc(5), <linux/sched.h>).
+_PF_EXITING = 0x4
 
 
 async def bind_file(sock: socket.socket, path: str, timeout: float) -> Callable[[], None]:
@@ -137,7 +139,7 @@ def _bind_private(sock: socket.socket, path: str) -> None:
 
 
 def _process_exists(pid: int) -> bool:
-    """Whether there is such a process; one that has ended and is only waiting to be reaped is none."""
+    """Whether there is such a process; one that is on its way out, or only waits to be reaped, is none."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -145,8 +147,9 @@ def _process_exists(pid: int) -> bool:
     except (PermissionError, OverflowError):
         pass
     try:
-        fields = Path(f"/proc/{pid}/stat").read_bytes()
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
     except OSError:
         return True
     # The second field is the program's name in brackets, and may itself hold blanks and brackets.
-    return fields.rpartition(b")")[2].split()[:1] not in ([b"Z"], [b"X"])
+    state, _, _, _, _, _, flags, *_ = stat.rpartition(b")")[2].split()
+    return state not in (b"Z", b"X") and not int(flags) & _PF_EXITING

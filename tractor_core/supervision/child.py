@@ -15,7 +15,7 @@ from tractor_core.runtime.call import Call, result_of
 from tractor_core.runtime.portal import Portal, request_end
 from tractor_core.seams import ActorProcess, ExitStatus
 
-from .lifeline import LifelineHandle, SubtreeGuard
+from .lifeline import ORPHANED_EXIT_CODE, LifelineHandle, SubtreeGuard
 
 log = get_logger("supervision")
 
@@ -98,6 +98,8 @@ class Child:
         self.end_asked = False
         self.gone = trio.Event()
         self._death: ActorDied | None = None
+        #: Why its channel ended, where this actor did not close it.
+        self._broken_by: TransportClosed | None = None
 
     @property
     def uid(self) -> tuple[str, str]:
@@ -124,20 +126,33 @@ class Child:
 
     async def explain(self, channel: Channel, error: TransportClosed) -> TransportClosed:
         """Why its channel ended: usually because its process did."""
+        self._broken_by = error
         if self.process is None or self.end_asked:
             return error
         with trio.move_on_after(EXPLAIN_TIMEOUT):
             return self.death(await self.process.wait())
         return error
 
+    def left_alone(self, status: ExitStatus) -> bool:
+        """Whether it ended because this actor closed the channel to it: that too asks for its end."""
+        return status.code == ORPHANED_EXIT_CODE and self._broken_by is None
+
     def death(self, status: ExitStatus) -> ActorDied:
         """The error for its unasked end; one object, so that it is raised as one error."""
         if self._death is None:
             pid = f" (pid {self.process.pid})" if self.process is not None and self.process.pid else ""
             self._death = ActorDied(
-                f"actor {self.name!r}{pid} ended unasked: {status}", uid=self.uid, exit_status=status
+                f"actor {self.name!r}{pid} ended unasked: {self._describe(status)}",
+                uid=self.uid,
+                exit_status=status,
+                src_exc=self._broken_by,
             )
         return self._death
+
+    def _describe(self, status: ExitStatus) -> str:
+        if status.code == ORPHANED_EXIT_CODE and self._broken_by is not None:
+            return f"its connection broke ({self._broken_by})"
+        return str(status)
 
     def late_error(self) -> BaseException | None:
         """The failure of a run-once actor that came while it was already being ended."""

@@ -1,10 +1,10 @@
 """Lifelines: pipes by which a process learns that another has ended, whatever ended it.
 
-A *lifeline* is a pipe whose write end only the parent holds. The kernel closes it when the parent
-dies, in whatever way, and a thread in the child that waits for the end of file begins the child's
-own end. A child watches the lifelines of its ancestors too, whose read ends it inherits: a parent that
-cannot run Python at the moment passes no news on. A *subtree guard* is the reverse: a pipe whose write end a child and all its descendants hold,
-and whose end of file tells the parent that the last of them has gone.
+A *lifeline* is a pipe whose write end only the parent holds. The kernel closes it when the parent dies, in
+whatever way, and a thread in the child that waits for the end of file begins the child's own end. A child
+watches the lifelines of its ancestors too, whose read ends it inherits: a parent that cannot run Python at
+the moment passes no news on. A *subtree guard* is the reverse: a pipe whose write end a child and all its
+descendants hold, and whose end of file tells the parent that the last of them has gone.
 
 All ends are closed on exec. A user's ``os.fork()`` without exec copies them, though: such a process keeps
 this actor's children from noticing its death, and its ancestors from seeing the subtree gone, until it
@@ -111,10 +111,10 @@ def watch_parent(
     """Start the thread that waits for the death of the parent or of an ancestor, at the read ends given.
 
     Everything below watches the same pipes, so that the graces of all levels run at the same time. The thread
-    first wakes those of this actor's own children, in ``registry``, that are stopped; then it calls ``on_orphaned``, which
-    must not block and would usually schedule the actor's cancellation in its loop; and ``grace`` seconds
-    later it ends the process with ``os._exit``, whatever else that is doing. It cannot end a process that
-    is stopped, or whose interpreter lock some C code never lets go.
+    first wakes those of this actor's own children, in ``registry``, that are stopped; then it calls
+    ``on_orphaned``, which must not block and would usually schedule the actor's cancellation in its loop; and
+    ``grace`` seconds later it ends the process with ``os._exit``, whatever else that is doing. It cannot end
+    a process that is stopped, or whose interpreter lock some C code never lets go.
     """
     thread = threading.Thread(
         target=_watch,

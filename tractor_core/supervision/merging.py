@@ -10,8 +10,8 @@ import trio
 def merged(group: BaseExceptionGroup[BaseException]) -> BaseException:
     """The group without nesting's leftovers.
 
-    One child's death is raised by everyone who was talking to it, as one object: it counts once. Cancellations
-    beside real errors are dropped, they are how the nursery stopped the rest.
+    One child's death is raised by everyone who was talking to it, as one object: it counts once.
+    Cancellations beside real errors are dropped, they are how the nursery stopped the rest.
     """
     _, errors = group.split(trio.Cancelled)
     if errors is None:

@@ -29,12 +29,15 @@ log = get_logger("supervision")
 #: How long a subtree may outlive the child at its top (seconds): its lifelines' grace, and some.
 SUBTREE_TIMEOUT = 3.0
 
+#: How long after a subtree was killed its last listeners are closed (seconds).
+SETTLING_TIME = 0.02
+
 
 class ActorNursery:
     """Starts actors and owns them. Made by ``open_nursery()``.
 
-    Supervision is one-cancels-all: an error in the block, from a run-once actor or by the death of a child cancels all
-    the others and is raised when they are gone.
+    Supervision is one-cancels-all: an error in the block, from a run-once actor or by the death of a child
+    cancels all the others and is raised when they are gone.
     """
 
     def __init__(self, actor: Actor, nursery: trio.Nursery, policy: TeardownPolicy) -> None:
@@ -67,9 +70,10 @@ class ActorNursery:
         """Start a daemon actor and return its portal once it is *ready*: connected, its modules imported, its
         listeners bound, and registered under ``name``.
 
-        ``enable_modules`` lists what it exposes: module names, and single async functions. ``proc_kwargs`` may have ``env`` and
-        ``cwd``; ``spawn_options`` are the backend's own. Raises the child's error when a module cannot be imported, ``ActorDied`` when its
-        process ends while booting, ``PluginError`` for an unknown ``start_method``.
+        ``enable_modules`` lists what it exposes: module names, and single async functions. ``proc_kwargs``
+        may have ``env`` and ``cwd``; ``spawn_options`` are the backend's own. Raises the child's error when a
+        module cannot be imported, ``ActorDied`` when its process ends while booting, ``PluginError`` for an
+        unknown ``start_method``.
         """
         options = _options(
             enable_modules=_renamed("rpc_module_paths", rpc_module_paths, "enable_modules", enable_modules),
@@ -103,10 +107,11 @@ class ActorNursery:
         proc_kwargs: Mapping[str, Any] | None = None,
         **fn_kwargs: Any,
     ) -> Portal:
-        """Start an actor that runs one function and is reaped after it; ``portal.wait_for_result()`` has its result.
+        """Start an actor that runs one function and is reaped after it.
 
-        ``name`` defaults to the function's; its module is exposed automatically. The other options are those of
-        :meth:`start_actor`; all further keyword arguments go to the function.
+        ``portal.wait_for_result()`` has the result.
+        ``name`` defaults to the function's; its module is exposed automatically. The other options are those
+        of :meth:`start_actor`; all further keyword arguments go to the function.
         """
         if functype_of(fn) != "asyncfunc":
             raise TypeError(f"{target_of(fn)} is not a plain async function, which run_in_actor() needs")
@@ -124,14 +129,16 @@ class ActorNursery:
         )
         return await self._start(name or fn.__name__, options, (fn, fn_kwargs))
 
-    async def _start(self, name: str, options: ChildOptions, main: Any) -> Portal:
+    async def _start(self, name: object, options: ChildOptions, main: Any) -> Portal:
         if not isinstance(name, str) or not name:
             raise TypeError(f"an actor's name is a non-empty string, not {name!r}")
         if self._closed or self._cancel_called:
             raise RuntimeError("this nursery was cancelled or left: it starts no more actors")
         child = Child(self._actor, name, new_uuid())
         self._children[child.uuid] = child
-        portal: Portal = await self._nursery.start(self._supervise, child, options, main, name=f"actor {name}")
+        portal: Portal = await self._nursery.start(
+            self._supervise, child, options, main, name=f"actor {name}"
+        )
         return portal
 
     # -- supervising ------------------------------------------------------------------------------
@@ -176,13 +183,14 @@ class ActorNursery:
         child.main = MainTask(
             self._actor, call, lambda payload: signature.decode_result(payload, channel.codec.name)
         )
+        start = m.Start(call.dialog.cid, target_of(fn), "asyncfunc", (), kwargs)  # type: ignore[arg-type]
         # The payload is encoded in the same pass as its envelope: see Message.
-        channel.post(m.Start(call.dialog.cid, target_of(fn), "asyncfunc", (), kwargs))  # type: ignore[arg-type]
+        channel.post(start)
         channel.dialogs[call.dialog.cid] = call
         child.portal.main_result = child.main.wait_for_result
 
     async def _watch(self, child: Child) -> None:
-        """Wait until a run-once child has its result, or a daemon's process has ended; raise what is wrong with that."""
+        """Wait for a run-once child's result, or the end of a daemon; raises what is wrong with it."""
         if child.main is not None:
             await child.main.run()
             if child.main.error is not None and not child.main.delivered:
@@ -190,14 +198,15 @@ class ActorNursery:
             return
         assert child.process is not None
         status = await child.process.wait()
-        if not status.ok and not child.end_asked:
+        if not status.ok and not child.end_asked and not child.left_alone(status):
             raise child.death(status)
 
     async def _end(self, child: Child) -> None:
         """End the child and all below it, whatever state it is in; shielded and bounded."""
         process = child.process
+        asked = process is not None and process.poll() is None
         # Whatever breaks from here on is of this actor's making, unless the child was dead before.
-        if process is not None and process.poll() is None:
+        if asked:
             child.end_asked = True
         try:
             if process is not None:
@@ -209,9 +218,11 @@ class ActorNursery:
                     hard_kill=child.hard_kill,
                 )
                 log.runtime("actor %s ended: %s", child.name, status)
+                if asked and status.code:
+                    log.warning("actor %s failed while it was ending: %s", child.name, status)
                 await self._wait_subtree(child)
                 if not status.ok:
-                    await self._actor.room(Supervisor).tidy()
+                    await self._tidy()
         finally:
             with trio.CancelScope(shield=True):
                 await child.close_channel()
@@ -224,6 +235,12 @@ class ActorNursery:
         with trio.CancelScope(shield=True):
             if not await child.guard.wait_gone(SUBTREE_TIMEOUT):
                 log.warning("something that actor %s started still runs", child.name)
+
+    async def _tidy(self) -> None:
+        with trio.CancelScope(shield=True):
+            # A process lets go of its descriptors one after the other, the guard not necessarily last.
+            await trio.sleep(SETTLING_TIME)
+            await self._actor.room(Supervisor).tidy()
 
     # -- cancelling -------------------------------------------------------------------------------
 
@@ -259,15 +276,17 @@ class ActorNursery:
 @asynccontextmanager
 async def nursery_in(actor: Actor, policy: TeardownPolicy | None = None) -> AsyncIterator[ActorNursery]:
     """An actor nursery in a running actor."""
+    nursery: ActorNursery | None = None
     try:
         async with trio.open_nursery() as tasks:
             nursery = ActorNursery(actor, tasks, policy or TeardownPolicy())
-            try:
-                yield nursery
-            finally:
-                nursery._closed = True
+            yield nursery
     except BaseExceptionGroup as group:
         raise_merged(group)
+    finally:
+        # Not before: while it waits for actors at its end, others may be started by who holds it, as in trio.
+        if nursery is not None:
+            nursery._closed = True
 
 
 def _options(
@@ -299,7 +318,10 @@ def _options(
 
 
 def split_modules(entries: Iterable[Any]) -> tuple[list[str], list[str]]:
-    """Tell the modules of an ``enable_modules`` list from the single functions; ``TypeError`` for what is neither."""
+    """Tell the modules of an ``enable_modules`` list from the single functions.
+
+    ``TypeError`` for what is neither.
+    """
     if isinstance(entries, str):
         raise TypeError(f"enable_modules is a list of module names, not the string {entries!r}")
     modules: list[str] = []

@@ -2,7 +2,8 @@
 
 Everything but the process is real: bootstrap, handshake, channels, teardown. To terminate or kill such an
 actor is to cut its connections, so that it says nothing more to anybody, and to cancel its tasks. Unlike a
-process it still runs its clean-up then, and what is shielded from cancellation runs on: its end is waited for.
+process it still runs its clean-up then, and what is shielded from cancellation runs on: its end is waited
+for.
 """
 
 from __future__ import annotations

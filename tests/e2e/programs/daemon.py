@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 
-import tractor_core as tractor
 from programs import endpoints
+
+import tractor_core as tractor
 
 if __name__ == "__main__":
     tractor.run_daemon([endpoints.MODULE], name="daemon", registry_addrs=[sys.argv[1]])

@@ -1,4 +1,4 @@
-"""``python -m programs.interrupted REGISTRY HOW``: a plain ``trio.run`` with a tree, for somebody to press Ctrl-C.
+"""``python -m programs.interrupted REGISTRY HOW``: ``trio.run`` with a tree, for somebody to press Ctrl-C.
 
 Prints a line of JSON with all pids when the tree stands, and what it saw when it ends. ``HOW`` is what the
 actors do meanwhile, a key of ``endpoints.BEHAVIOURS``; ``boot`` prints before any of them is ready.
@@ -11,9 +11,9 @@ import os
 import sys
 
 import trio
+from programs import endpoints
 
 import tractor_core as tractor
-from programs import endpoints
 
 
 async def main(registry: str, how: str) -> None:
@@ -26,9 +26,10 @@ async def main(registry: str, how: str) -> None:
                         tasks.start_soon(an.start_actor, f"actor{index}")
             else:
                 portal = await an.start_actor("top", enable_modules=[endpoints.MODULE])
-                async with portal.open_context(
-                    endpoints.subtree, depth=1, width=2, behaviour=how
-                ) as (_, pids):
+                async with portal.open_context(endpoints.subtree, depth=1, width=2, behaviour=how) as (
+                    _,
+                    pids,
+                ):
                     await trio.sleep(0.1)
                     print(json.dumps([os.getpid(), *pids]), flush=True)
                     await trio.sleep_forever()

@@ -1,7 +1,7 @@
 """Who is killed, how, and what those below it are doing: all of it, or a part that covers every pair.
 
-``python -m programs.kill_matrix`` (in ``tests/e2e``) goes through all of it and prints how long each took; a case
-over two seconds, or one that leaves something behind, is an error.
+``python -m programs.kill_matrix`` (in ``tests/e2e``) goes through all of it and prints how long each took;
+a case over two seconds, or one that leaves something behind, is an error.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """A program with a tree of four processes: a root, a middle, and two leaves below it.
 
-``python -m programs.tree REGISTRY VICTIM BEHAVIOUR`` prints the pids, root first, as one line of JSON once the
-tree stands and those below VICTIM (``root`` or ``middle``; or the leaves themselves) behave. With nothing but
-REGISTRY it only becomes the registrar there, and ends.
+``python -m programs.tree REGISTRY VICTIM BEHAVIOUR`` prints the pids, root first, as one line of JSON once
+the tree stands and those below VICTIM (``root`` or ``middle``; or the leaves themselves) behave. With nothing
+but REGISTRY it only becomes the registrar there, and ends.
 """
 
 from __future__ import annotations
@@ -30,9 +30,7 @@ async def middle(ctx: tractor.Context, leaf_behaviour: str, behaviour: str) -> N
 
 
 async def leaf(portal: tractor.Portal, behaviour: str, task_status: trio.TaskStatus[list[int]]) -> None:
-    async with portal.open_context(
-        endpoints.subtree, depth=0, width=0, behaviour=behaviour
-    ) as (_, pids):
+    async with portal.open_context(endpoints.subtree, depth=0, width=0, behaviour=behaviour) as (_, pids):
         task_status.started(pids)
         await trio.sleep_forever()
 
