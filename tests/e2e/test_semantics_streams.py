@@ -85,6 +85,13 @@ async def the_opener_never_opens_its_half(tree: Tree) -> None:
 
 
 @scenario
+async def who_listens_to_an_opener_without_a_stream_hears_its_leaving(tree: Tree) -> None:
+    async with tree.portal.open_context(endpoints.echoes) as (context, _):
+        pass
+    assert context.outcome == "echoed"
+
+
+@scenario
 async def closing_by_hand(tree: Tree) -> None:
     async with tree.portal.open_context(endpoints.echoes) as (context, _):
         async with context.open_stream() as stream:

@@ -89,7 +89,8 @@ OPENER: Table = {
     # After the outcome too: what was streamed before it can still be read.
     Local.OPEN: {_S.RUNNING: _S.STREAMING, _S.DONE: _S.DONE},
     Local.SEND: {_S.STREAMING: _S.STREAMING},
-    Local.STOP: {_S.STREAMING: _S.STREAMING},
+    # Without a stream of its own too: an opener that leaves will never send anything.
+    Local.STOP: _HERE_OPEN,
     m.Open: _HERE_OPEN,
     m.Yield: _HERE_OPEN,
     m.Stop: _HERE_OPEN,
@@ -243,7 +244,7 @@ class Dialog:
 
     def stop(self) -> m.Stop | None:
         """End this side's sending half; None when it has ended already or the dialog has."""
-        if self.state is not State.STREAMING or self.stopped:
+        if self.stopped or self.state not in self._table[Local.STOP]:
             return None
         self.stopped = True
         return m.Stop(self.cid)

@@ -283,7 +283,7 @@ class Link:
         dialog's outcome (or the opener's cancel) says in a moment; not that the stream ended well.
         """
         if graceful:
-            self._stop()
+            self.stop_sending()
         elif not self.dialog.done and not self.actor.cancel_called:
             self.actor.service.start_soon(self._stop_later)
         self._discarding = True
@@ -291,7 +291,8 @@ class Link:
         self._receiver.unpark()
         self._credit.unpark_all()
 
-    def _stop(self) -> None:
+    def stop_sending(self) -> None:
+        """Tell the peer that no more values will come, unless it knows."""
         stop = self.dialog.stop()
         if stop is not None:
             self.post(stop)
@@ -301,7 +302,7 @@ class Link:
         with trio.move_on_after(HANDLED_AFTER):
             await self.wait()
         if self.dialog.canceller is None:
-            self._stop()
+            self.stop_sending()
 
     def _discard(self) -> None:
         while True:

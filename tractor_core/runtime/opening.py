@@ -81,7 +81,10 @@ async def opened(
             with context.scope:
                 first = await context.wait_started()
                 yield context, first
-                if dialog.cancel_called and not dialog.cancel_acked:
+                if not dialog.cancel_called:
+                    # The block is over: a remote task that still listens must not wait for more.
+                    context.stop_sending()
+                elif not dialog.cancel_acked:
                     # Asked for, but not heard: ask once more instead of waiting for nothing.
                     await context.cancel(actor.limits.cancel_timeout)
                 await context.wait_for_result()
