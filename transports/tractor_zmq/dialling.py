@@ -128,8 +128,8 @@ class DealerLink:
         if self.pump.closed:
             return
         self.pump.close()
-        self._monitor.close(0)
-        self._socket.close(0 if self._connection is None else GOODBYE_LINGER if at_once else LINGER)
+        linger = 0 if self._connection is None else GOODBYE_LINGER if at_once else LINGER
+        self._hub.close(self._socket, self._monitor, linger)
         self._hub.release()
 
     # -- inside -------------------------------------------------------------------------------------

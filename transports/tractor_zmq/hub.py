@@ -71,6 +71,13 @@ class Hub:
         monitor.connect(endpoint)
         return monitor
 
+    def close(self, sock: zmq.Socket[bytes], monitor: zmq.Socket[bytes], linger: int) -> None:
+        """Close a socket that is monitored; it may write for ``linger`` milliseconds more."""
+        # In this order: libzmq's thread waits for room in a monitor that nobody reads, for ever.
+        sock.monitor(None, 0)
+        monitor.close(0)
+        sock.close(linger)
+
     def open_domain(self, admitted: frozenset[bytes]) -> bytes:
         """A ZAP domain for a listener that admits these public keys."""
         domain = b"tractor-%d" % next(self._serial)

@@ -373,8 +373,7 @@ class ZmqListener:
         self._by_identity.clear()
         self._visitors.clear()
         self._watched.clear()
-        self._monitor.close(0)
-        self._socket.close(LINGER)
+        self._hub.close(self._socket, self._monitor, LINGER)
         self._hub.close_domain(self._domain)
         self._hub.release()
 
