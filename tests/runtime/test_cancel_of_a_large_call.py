@@ -18,7 +18,9 @@ async def test_the_cancel_does_not_overtake_the_request(
     autojump_clock: trio.testing.MockClock, turns: int
 ) -> None:
     """Else it finds no task to cancel, and the task that starts after it is waited for without end."""
-    async with tractor.open_nursery(registry_addrs=[f"mem://large-{turns}"], start_method="inproc") as nursery:
+    async with tractor.open_nursery(
+        registry_addrs=[f"mem://large-{turns}"], start_method="inproc"
+    ) as nursery:
         portal = await nursery.start_actor("worker", enable_modules=[__name__])
         with trio.fail_after(60):
             async with trio.open_nursery() as callers:
