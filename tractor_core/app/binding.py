@@ -48,13 +48,17 @@ class Listeners:
     def _check_exposure(self, address: Address) -> None:
         """Refuse to be reachable from the network by whoever can read one user's cookie file elsewhere."""
         actor = self._actor
-        if actor.identity.key_explicit or actor.tls is not None:
+        transport = actor.plugins.transport(address.scheme)
+        if actor.identity.key_explicit or transport.exposure(address) != "network":
             return
-        if actor.plugins.transport(address.scheme).exposure(address) == "network":
-            raise ValueError(
-                f"{address.url} can be reached from the network: give the tree a key of its own (auth_key= "
-                "or TRACTOR_AUTH_KEY_FILE) or certificates (tls=), or bind a loopback address"
-            )
+        uses_tls = getattr(transport, "uses_tls", None)
+        if actor.tls is not None and uses_tls is not None and uses_tls(address):
+            return
+        raise ValueError(
+            f"{address.url} can be reached from the network: give the tree a key of its own (auth_key= "
+            "or TRACTOR_AUTH_KEY_FILE), or use a transport with certificates (tls://, and tls=), or bind a "
+            "loopback address"
+        )
 
     async def aclose(self) -> None:
         """Stop serving and remove what binding made."""

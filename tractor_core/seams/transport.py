@@ -160,6 +160,10 @@ class Transport(Protocol):
     One whose listeners leave something behind when their process is killed may have ``async def
     tidy(self)``, which removes it, as far as it is certain that nobody uses it any more. Supervisors call
     it when they have had to use force.
+
+    One that protects its connections with the certificates in ``TransportOptions.tls`` has ``def
+    uses_tls(self, address) -> bool``, True where it does. Only there do certificates allow an actor to
+    listen where the network can reach it.
     """
 
     schemes: tuple[str, ...]
