@@ -22,9 +22,11 @@ class Terminal(io.StringIO):
 
 @pytest.fixture(autouse=True)
 def as_found() -> Iterator[None]:
-    """Leave the process's logging as it was."""
+    """Begin without a console, and leave the process's logging as it was."""
     root = logging.getLogger("tractor_core")
     handlers, level = list(root.handlers), root.level
+    root.handlers[:] = [handler for handler in handlers if not isinstance(handler, ConsoleHandler)]
+    root.setLevel(logging.NOTSET)
     yield
     root.handlers[:] = handlers
     root.setLevel(level)

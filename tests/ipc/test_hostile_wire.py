@@ -6,6 +6,7 @@ import logging
 import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 
 import pytest
 import trio
@@ -278,9 +279,7 @@ async def test_a_mirror_does_not_get_in() -> None:
             await stream.send_all(part)
 
     async with trio.open_nursery() as nursery:
-        listeners = await nursery.start(
-            lambda task_status: trio.serve_tcp(mirror, 0, host="127.0.0.1", task_status=task_status)
-        )
+        listeners = await nursery.start(partial(trio.serve_tcp, mirror, 0, host="127.0.0.1"))
         address = Address("tcp", "127.0.0.1", listeners[0].socket.getsockname()[1])
         connection = await TRANSPORT.connect(address, TransportOptions())
         with pytest.raises(AuthenticationFailed, match="nonce is not fresh"):

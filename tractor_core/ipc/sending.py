@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from time import perf_counter
-from typing import Any
+from typing import Any, TypeGuard
 
 import trio
 
@@ -26,6 +26,10 @@ COALESCE = 12e-6
 
 #: Bytes handed to the transport at once by the flusher.
 BATCH = 256 * 1024
+
+#: Bytes of large messages under way at once, the largest not counted: a fraction of what a receiver
+#: holds by default (``Limits.max_buffered``), so that honest senders never exceed it.
+UNFINISHED_MAX = 64 * 1024 * 1024
 
 #: In place of a context id: order against large messages does not matter.
 NO_LANE = -2
@@ -173,9 +177,20 @@ class SendingHalf:
             batch.append(self._next_from_lanes())
         return batch
 
+    def _may_go(self, head: bytes | Cutter) -> bool:
+        """Whether the receiver can hold this message too, besides those that are unfinished there."""
+        if not isinstance(head, Cutter) or head.begun:
+            return True
+        under_way = [lane[0].size for lane in self._lanes.values() if _is_begun(lane[0])]
+        # The largest of all has a budget of its own at the receiver.
+        return not under_way or sum(under_way) + head.size - max(*under_way, head.size) <= UNFINISHED_MAX
+
     def _next_from_lanes(self) -> bytes:
-        """One piece of the lane whose turn it is; lanes take turns."""
-        cid, lane = next(iter(self._lanes.items()))
+        """One piece of the lane whose turn it is; lanes take turns.
+
+        There is always one: whichever has begun may go on, and the first may begin where none has.
+        """
+        cid, lane = next((cid, lane) for cid, lane in self._lanes.items() if self._may_go(lane[0]))
         del self._lanes[cid]
         head = lane[0]
         if isinstance(head, Cutter):
@@ -202,3 +217,7 @@ class SendingHalf:
         self._starting.clear()
         self._queued = 0
         self._drained.unpark_all()
+
+
+def _is_begun(head: bytes | Cutter) -> TypeGuard[Cutter]:
+    return isinstance(head, Cutter) and head.begun

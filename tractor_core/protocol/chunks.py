@@ -31,6 +31,16 @@ class Cutter:
         self._offset = 0
         self._step = step
 
+    @property
+    def size(self) -> int:
+        """Bytes of the whole message."""
+        return len(self._body)
+
+    @property
+    def begun(self) -> bool:
+        """Whether a piece of it was taken."""
+        return self._offset > 0
+
     def next(self) -> Chunk:
         """The next piece; ``last`` is set on the final one, and nothing may be asked for after it."""
         start = self._offset

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import math
 import os
 import warnings
 from collections.abc import Callable, Sequence
@@ -262,7 +263,10 @@ class Actor:
         """A peer asks this whole actor to end; True where it may."""
         if channel.peer.role != "tree":
             return False
-        self.cancel_soon(message.canceller, time_left=message.time_left)
+        time_left = message.time_left
+        if time_left is not None and not math.isfinite(time_left):
+            time_left = None
+        self.cancel_soon(message.canceller, time_left=time_left)
         return True
 
     async def close_channels(self, timeout: float) -> None:

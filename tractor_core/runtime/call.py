@@ -43,9 +43,17 @@ class Call:
         try:
             wake = self.dialog.receive(message)
         except ProtocolViolation as error:
-            wake = self.dialog.cut(TransportClosed(f"protocol violation by {self.chan.aid}: {error}"))
+            wake = self._violated(error)
         if wake:
             self._slot.unpark()
+
+    def _violated(self, error: ProtocolViolation) -> int:
+        """Nobody waits for that task any more: it shall end, and the peer is itself the cause."""
+        try:
+            self.chan.post(m.Cancel(self.cid, self.chan.aid.uid, f"protocol violation: {error}"))
+        except TransportClosed:
+            pass
+        return self.dialog.cut(TransportClosed(f"protocol violation by {self.chan.aid}: {error}"))
 
     def cut(self, error: TransportClosed) -> None:
         if self.dialog.cut(error):
