@@ -14,7 +14,7 @@ from tractor_core.log import get_logger
 from tractor_core.runtime.actor import Actor
 from tractor_core.runtime.dialling import dial
 from tractor_core.runtime.portal import Portal
-from tractor_core.seams import Address, parse_address
+from tractor_core.seams import Address
 
 from .registrar import Found, Registrar
 
@@ -47,7 +47,7 @@ class RegistryLink:
 
     async def register(self) -> None:
         """Register now; raises what keeps it from it."""
-        addresses = [advertised(address).url for address in self.actor.accept_addrs]
+        addresses = [address.advertised.url for address in self.actor.accept_addrs]
         if self.local is not None:
             self.local.register(self.actor.aid, addresses, None)
             return
@@ -101,7 +101,8 @@ class RegistryLink:
     def is_at(self, address: Address) -> bool:
         """Whether the registrar of this link is the one at ``address``, as far as is known."""
         if self.local is not None:
-            return address in self.actor.accept_addrs
+            own = self.actor.accept_addrs
+            return address in [*own, *(bound.advertised for bound in own), *map(_as_given, own)]
         return self._channel is not None and not self._channel.closed and self._channel.raddr == address
 
     async def portal(self, patience: float = PATIENCE) -> Portal:
@@ -134,9 +135,7 @@ class RegistryLink:
             return
         await self._ask(PATIENCE, "refused", lambda _: None, uuid=uuid, addresses=list(addresses))
 
-    async def _ask(
-        self, patience: float, question: str, convert: Callable[[Any], T], /, **kwargs: Any
-    ) -> T:
+    async def _ask(self, patience: float, question: str, convert: Callable[[Any], T], /, **kwargs: Any) -> T:
         """Ask the registrar, and ask again where it went away before it answered."""
         while True:
             portal = await self.portal(patience)
@@ -149,10 +148,9 @@ class RegistryLink:
                 await portal.chan.wait_closed()
 
 
-def advertised(address: Address) -> Address:
-    """What others are told of a bound address: itself, or what its ``advertise`` parameter says."""
-    told = address.param("advertise")
-    return address if told is None else parse_address(f"{address.scheme}://{told}")
+def _as_given(address: Address) -> Address:
+    """A bound address without what its listener added for others."""
+    return msgspec.structs.replace(address, params=())
 
 
 def found(value: Any) -> list[Found]:

@@ -39,6 +39,16 @@ class Address(msgspec.Struct, frozen=True):
         """The value of one query parameter, or None."""
         return dict(self.params).get(name)
 
+    @property
+    def advertised(self) -> Address:
+        """What others are told of a bound address: itself, or with the host and port of ``?advertise=``."""
+        told = self.param("advertise")
+        if told is None:
+            return self
+        host, port = _parse_authority(self.url, told)
+        params = tuple(pair for pair in self.params if pair[0] != "advertise")
+        return msgspec.structs.replace(self, host=host, port=port, params=params)
+
     def with_port(self, port: int) -> Address:
         """The same address with another port (a listener bound to port 0 reports the real one)."""
         return msgspec.structs.replace(self, port=port)

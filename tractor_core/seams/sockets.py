@@ -303,7 +303,7 @@ class SocketListener:
         sock.setblocking(False)
         self.address = address
         self._sock = sock
-        self._options = options
+        self.options = options
         self._accepted = accepted
         self._on_close = on_close
         self._closed = False
@@ -323,7 +323,7 @@ class SocketListener:
         if self._closed:
             raise self._closed_error()
         async with trio.open_nursery() as nursery:
-            peers = PeerTasks(nursery, handler, self._options.max_connections)
+            peers = PeerTasks(nursery, handler, self.options.max_connections)
             task_status.started()
             with contextlib.suppress(trio.ClosedResourceError):
                 while not self._closed:

@@ -139,10 +139,9 @@ async def check_connection_cap(transport: Transport, address: Address) -> None:
         _expect(list(await silent.receive()) == [], "the unproved connection was kept at the cap")
         await _expect_echo(proved)
         await _expect_echo(newest)
-        refused = await transport.connect(listener.address, TransportOptions())
-        _expect(list(await refused.receive()) == [], "one more was admitted although all were established")
+        await _expect_refused(transport, listener.address)
         await _expect_echo(proved)
-        for connection in (silent, proved, newest, refused):
+        for connection in (silent, proved, newest):
             await connection.aclose()
 
 
@@ -204,6 +203,15 @@ async def _echo(connection: Connection) -> None:
 async def _expect_echo(connection: Connection) -> None:
     await send_all(connection, [b"hello"])
     _expect(bytes((await receive_count(connection, 1))[0]) == b"hello", "the echo differs")
+
+
+async def _expect_refused(transport: Transport, address: Address) -> None:
+    try:
+        connection = await transport.connect(address, TransportOptions())
+    except OSError:
+        return  # a transport that shakes hands before it has a connection
+    _expect(list(await connection.receive()) == [], "one more was admitted although all were established")
+    await connection.aclose()
 
 
 def _expect(condition: bool, message: str) -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import socket
+from collections.abc import Iterator
 from typing import Any, TypeAlias
 
+import msgspec
 import trio
 
-from tractor_core.seams import Address, PeerFacts, SocketConnection, SocketListener, TransportOptions
+from tractor_core.seams import Address, SocketConnection, SocketListener, TransportOptions
+from tractor_core.seams.hosts import WILDCARDS, as_bound, is_loopback, is_numeric
 
 from . import addresses
 from .holder import describe_holder
@@ -27,13 +31,13 @@ KEEPALIVE = (15, 5, 3)
 USER_TIMEOUT = 120_000
 BACKLOG = 1024
 
-_SocketName: TypeAlias = "tuple[str, int] | tuple[str, int, int, int]"
+SocketName: TypeAlias = "tuple[str, int] | tuple[str, int, int, int]"
 
 
 class TcpTransport:
     """The transport named ``tcp``. Stateless; see ``tractor_core.seams.Transport``."""
 
-    schemes = (addresses.SCHEME,)
+    schemes = (addresses.TCP,)
 
     def parse(self, url: str) -> Address:
         """Check a ``tcp://host:port[?advertise=host:port]`` URL."""
@@ -41,64 +45,63 @@ class TcpTransport:
 
     def default_bind(self) -> Address:
         """An ephemeral port on loopback."""
-        return Address(addresses.SCHEME, "127.0.0.1", 0)
+        return Address(addresses.TCP, "127.0.0.1", 0)
 
     def default_registry(self) -> Address:
         """``tcp://127.0.0.1:1616``."""
-        return Address(addresses.SCHEME, "127.0.0.1", 1616)
+        return Address(addresses.TCP, "127.0.0.1", 1616)
 
     def exposure(self, address: Address) -> str:
         """``"host"`` for loopback, else ``"network"`` (a wildcard included)."""
-        return "host" if addresses.is_loopback(address.host) else "network"
+        return "host" if is_loopback(address.host) else "network"
 
     def distance(self, address: Address) -> int | None:
-        """10 on loopback, 20 elsewhere."""
-        return 10 if addresses.is_loopback(address.host) else 20
+        """10 on loopback, 20 elsewhere; a wildcard is dialled on loopback."""
+        return 10 if is_loopback(address.host) or address.host in WILDCARDS else 20
 
     async def connect(self, address: Address, options: TransportOptions) -> SocketConnection:
         """Dial; a name is tried on all its addresses at once, staggered (happy eyeballs)."""
         address = addresses.parse(address.url)
+        with answer_in_time(address, options):
+            sock = await dial(address)
         try:
-            with trio.fail_after(options.connect_timeout):
-                sock = await _dial(address)
-        except trio.TooSlowError:
-            raise TimeoutError(
-                errno.ETIMEDOUT, f"no answer from {address} within {options.connect_timeout:g} s"
-            ) from None
-        try:
-            return _connection(sock, address, options)
+            local = addresses.from_socket_name(prepare(sock))
         except OSError as exc:
             sock.close()
             raise ConnectionRefusedError(errno.ECONNREFUSED, f"{address} hung up at once: {exc}") from exc
+        return SocketConnection(sock, local, address, max_frame=options.handshake_frame)
 
     async def listen(self, address: Address, options: TransportOptions) -> SocketListener:
         """Bind; port 0 takes a free one. A name is bound on the first of its addresses."""
-        address = addresses.parse(address.url)
-        family, name = await _resolve(address)
-        sock = socket.socket(family, socket.SOCK_STREAM)
-        try:
-            # On Linux this allows binding beside connections in TIME_WAIT, never beside a listener.
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if family == socket.AF_INET6:
-                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            sock.bind(name)
-            sock.listen(BACKLOG)
-        except OSError as exc:
-            sock.close()
-            raise _cannot_bind(address, exc) from exc
-        bound = address.with_port(sock.getsockname()[1])
+        sock, bound = await bind(addresses.parse(address.url))
 
-        def accepted(peer: socket.socket, peer_name: _SocketName) -> SocketConnection:
-            return _connection(peer, addresses.from_socket_name(peer_name), options)
+        def accepted(peer: socket.socket, peer_name: SocketName) -> SocketConnection:
+            local, remote = addresses.from_socket_name(prepare(peer)), addresses.from_socket_name(peer_name)
+            return SocketConnection(peer, local, remote, max_frame=options.handshake_frame)
 
         return SocketListener(sock, bound, options, accepted)
 
 
-async def _dial(address: Address) -> socket.socket:
+@contextlib.contextmanager
+def answer_in_time(address: Address, options: TransportOptions) -> Iterator[None]:
+    """Bound a dial; ``TimeoutError`` names the address."""
+    try:
+        with trio.fail_after(options.connect_timeout):
+            yield
+    except trio.TooSlowError:
+        raise TimeoutError(
+            errno.ETIMEDOUT, f"no answer from {address} within {options.connect_timeout:g} s"
+        ) from None
+
+
+async def dial(address: Address) -> socket.socket:
+    """A connected socket; ``ConnectionRefusedError`` where nobody listens, else another ``OSError``."""
     assert address.port is not None
-    if not addresses.is_numeric(address.host):
+    if not is_numeric(address.host):
         return await _dial_name(address.host, address.port, address)
-    family, name = await _resolve(address)
+    family, name = await _resolve(
+        msgspec.structs.replace(address, host=WILDCARDS.get(address.host, address.host))
+    )
     sock = trio.socket.socket(family, socket.SOCK_STREAM)
     try:
         await sock.connect(name)
@@ -111,6 +114,23 @@ async def _dial(address: Address) -> socket.socket:
             raise _cannot_connect(address, exc) from exc
         raise
     return socket.socket(fileno=sock.detach())
+
+
+async def bind(address: Address) -> tuple[socket.socket, Address]:
+    """A listening socket, and its address as bound, with what others are to be told of it."""
+    family, name = await _resolve(address)
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        # On Linux this allows binding beside connections in TIME_WAIT, never beside a listener.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind(name)
+        sock.listen(BACKLOG)
+    except OSError as exc:
+        sock.close()
+        raise _cannot_bind(address, exc) from exc
+    return sock, as_bound(address, sock.getsockname()[1])
 
 
 async def _dial_name(host: str, port: int, address: Address) -> socket.socket:
@@ -127,7 +147,7 @@ async def _dial_name(host: str, port: int, address: Address) -> socket.socket:
 
 async def _resolve(address: Address) -> tuple[socket.AddressFamily, Any]:
     """Family and socket name of the first address; IPv4 before IPv6 for a name that has both."""
-    flags = socket.AI_NUMERICHOST if addresses.is_numeric(address.host) else 0
+    flags = socket.AI_NUMERICHOST if is_numeric(address.host) else 0
     try:
         found = await trio.socket.getaddrinfo(
             address.host, address.port, type=socket.SOCK_STREAM, flags=flags | socket.AI_PASSIVE
@@ -138,10 +158,11 @@ async def _resolve(address: Address) -> tuple[socket.AddressFamily, Any]:
     return family, name
 
 
-def _connection(sock: socket.socket, remote: Address, options: TransportOptions) -> SocketConnection:
-    _set_options(sock, loopback=addresses.is_loopback(sock.getpeername()[0]))
-    local = addresses.from_socket_name(sock.getsockname())
-    return SocketConnection(sock, local, remote, facts=PeerFacts(), max_frame=options.handshake_frame)
+def prepare(sock: socket.socket) -> SocketName:
+    """Set the options of a connected socket; its own name. ``OSError`` where the peer has gone."""
+    _set_options(sock, loopback=is_loopback(sock.getpeername()[0]))
+    name: SocketName = sock.getsockname()
+    return name
 
 
 def _set_options(sock: socket.socket, *, loopback: bool) -> None:
