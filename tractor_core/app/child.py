@@ -89,6 +89,7 @@ async def run_child(
         is_root=False,
         runtime_vars={},
     )
+    actor.tls = boot.tls
     lifelines = inherited_lifelines(descriptors)
     supervisor = Supervisor(
         actor, inherited_lifelines=lifelines, inherited_guards=inherited_guards(descriptors)
@@ -109,7 +110,7 @@ async def run_child(
             _post(channel, m.Error(m.RUNTIME_CID, box(error, actor.uid)))
         else:
             ready = True
-            _post(channel, m.Ready([address.url for address in actor.accept_addrs]))
+            _post(channel, m.Ready([address.advertised.url for address in actor.accept_addrs]))
             try:
                 await trio.sleep_forever()
             finally:

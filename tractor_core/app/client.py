@@ -20,6 +20,7 @@ from tractor_core.runtime.dialling import dial, dialled_portal
 from tractor_core.runtime.portal import Portal
 from tractor_core.runtime.state import actor_of_task
 from tractor_core.seams import AddressLike, TLSConfig, parse_address
+from tractor_core.seams.tls import load_tls
 
 from .running import run_actor
 
@@ -78,5 +79,5 @@ def _light_client(
         is_root=False,
         runtime_vars={},
     )
-    actor.tls = tls
+    actor.tls = load_tls(tls, os.environ)
     return actor

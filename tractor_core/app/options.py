@@ -21,6 +21,7 @@ from tractor_core.protocol.handshake import Identity
 from tractor_core.runtime.actor import Actor
 from tractor_core.runtime.state import actor_of_task, current_actor
 from tractor_core.seams import Address, AddressLike, TLSConfig, parse_address
+from tractor_core.seams.tls import load_tls
 
 from .main_module import is_preparing_main
 
@@ -118,7 +119,7 @@ def make_root(options: RootOptions, environ: Mapping[str, str] = os.environ) -> 
         is_root=True,
         runtime_vars={"_is_root": True, "_debug_mode": False},
     )
-    actor.tls = options.tls
+    actor.tls = load_tls(options.tls, environ)
     actor.loglevel = level
     actor.transports = schemes_of(options, environ)
     actor.start_method = environ.get("TRACTOR_SPAWN_METHOD") or options.start_method or DEFAULT_START_METHOD

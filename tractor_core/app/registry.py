@@ -21,7 +21,7 @@ from tractor_core.ipc.channel import Channel
 from tractor_core.log import get_logger
 from tractor_core.protocol.handshake import HandshakeError
 from tractor_core.runtime.actor import Actor
-from tractor_core.runtime.dialling import dial
+from tractor_core.runtime.dialling import dial, told
 from tractor_core.seams import Address
 
 from .binding import Listeners, default_addresses
@@ -192,7 +192,7 @@ async def _become(
             # Somebody else may have become the registrar since nobody was found: join them.
             raise _Changed from error
         raise
-    actor.reg_addrs = actor.accept_addrs[: len(registry)] or list(actor.accept_addrs)
+    actor.reg_addrs = told(actor.accept_addrs[: len(registry)] or actor.accept_addrs)
     link = RegistryLink(actor, registrar=registrar)
     actor.furnish(link)
     await link.register()

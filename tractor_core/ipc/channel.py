@@ -24,7 +24,16 @@ from tractor_core.msg.codec import MsgCodec, wire_codec
 from tractor_core.plugin.manager import PluginManager
 from tractor_core.protocol.chunks import ChunkError, Joiner
 from tractor_core.protocol.handshake import Identity, Peer
-from tractor_core.seams import Address, AddressLike, Buffer, Connection, TransportOptions, parse_address
+from tractor_core.seams import (
+    Address,
+    AddressLike,
+    Buffer,
+    Connection,
+    TLSConfig,
+    TransportOptions,
+    parse_address,
+)
+from tractor_core.seams.tls import load_tls
 
 from .cookie import load_key
 from .handshake import dial_handshake
@@ -98,6 +107,7 @@ class Channel(SendingHalf):
         address: AddressLike,
         *,
         auth_key: bytes | str | None = None,
+        tls: TLSConfig | None = None,
         limits: Limits | None = None,
         plugins: PluginManager | None = None,
         name: str | None = None,
@@ -114,7 +124,10 @@ class Channel(SendingHalf):
         parsed = parse_address(address)
         transport = (plugins or PluginManager.from_environment()).transport(parsed.scheme)
         options = TransportOptions(
-            handshake_frame=limits.max_handshake_frame, connect_timeout=limits.handshake_timeout, key=key
+            handshake_frame=limits.max_handshake_frame,
+            connect_timeout=limits.handshake_timeout,
+            key=key,
+            tls=load_tls(tls, os.environ),
         )
         connection = await transport.connect(parsed, options)
         try:

@@ -13,6 +13,8 @@ from typing import Any, TypeAlias
 import msgspec
 from msgspec import Raw
 
+from tractor_core.seams import TLSConfig
+
 #: What both sides must speak.
 PROTOCOL = "tractor-core/1"
 
@@ -293,6 +295,8 @@ class Bootstrap(msgspec.Struct):
     key: bytes
     key_explicit: bool
     parent_pid: int = 0
+    #: Needed before the parent is dialled; paths, so the key itself does not travel.
+    tls: TLSConfig | None = None
     #: Descriptors inherited: name to number in the *spawning* process; backends translate.
     plugins: list[PluginEntry] = []
     sys_path: list[str] = []

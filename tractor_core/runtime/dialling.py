@@ -8,7 +8,7 @@ from typing import Literal
 
 import trio
 
-from tractor_core.errors import TractorError
+from tractor_core.errors import PluginError, TractorError
 from tractor_core.ipc.channel import Channel
 from tractor_core.ipc.handshake import dial_handshake
 from tractor_core.seams import Address, TransportOptions
@@ -54,6 +54,11 @@ async def dial(
     return actor.attach(connection, peer, leftover, dialled=True)
 
 
+def told(addresses: Sequence[Address]) -> list[Address]:
+    """Bound addresses, for somebody on this host, who can use what is advertised as well."""
+    return list(dict.fromkeys(each for address in addresses for each in (address, address.advertised)))
+
+
 def nearest_first(actor: Actor, urls: Sequence[str]) -> list[Address]:
     """The addresses that can be dialled from here, the nearest first; unknown schemes are left out."""
     ranked: list[tuple[int, Address]] = []
@@ -78,6 +83,8 @@ async def dial_any(
     for address in nearest_first(actor, urls):
         try:
             return await dial(actor, address, expect_uuid=expect_uuid), refused
+        except PluginError:
+            continue  # what is missing is missing here: nothing to tell others
         except (OSError, TractorError):
             refused.append(address)
     return None, refused

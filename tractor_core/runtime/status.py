@@ -20,7 +20,7 @@ def serve_status(actor: Actor) -> None:
             "uuid": actor.aid.uuid,
             "pid": actor.aid.pid,
             "is_registrar": actor.is_registrar,
-            "addresses": [address.url for address in actor.accept_addrs],
+            "addresses": [address.advertised.url for address in actor.accept_addrs],
             "channels": len(channels),
             "dialogs": sum(len(channel.dialogs) for channel in channels),
             "cancel_called": actor.cancel_called,

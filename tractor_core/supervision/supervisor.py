@@ -16,6 +16,7 @@ from tractor_core.log import get_logger
 from tractor_core.msg import types as m
 from tractor_core.msg.boxing import unbox
 from tractor_core.runtime.actor import Actor
+from tractor_core.runtime.dialling import told
 from tractor_core.seams import SpawnBackend, SpawnRequest
 
 from .child import BootSink, Child
@@ -147,6 +148,7 @@ class Supervisor:
             key=actor.identity.key,
             key_explicit=actor.identity.key_explicit,
             parent_pid=os.getpid(),
+            tls=actor.tls,
             plugins=[
                 m.PluginEntry(row.kind, row.name, row.target, row.distribution, row.version)
                 for row in actor.plugins.table()
@@ -178,7 +180,7 @@ class Supervisor:
         chosen = options.transports or ()
         common = [address for address in actor.accept_addrs if address.scheme in chosen]
         ranked = []
-        for address in common or actor.accept_addrs:
+        for address in told(common or actor.accept_addrs):
             distance = actor.plugins.transport(address.scheme).distance(address)
             if distance is not None:
                 ranked.append((distance, address))
