@@ -88,7 +88,10 @@ class Hello(Message, frozen=True, tag=1):
 
 
 class Auth(Message, frozen=True, tag=2):
-    """Proof that the sender of the Hello may be here. ``method`` is "key", "spawn" or "peercred"."""
+    """Proof that the sender of the Hello may be here.
+
+    ``method`` is "key", "spawn", "peercred" or "certificate".
+    """
 
     method: str
     mac: bytes = b""

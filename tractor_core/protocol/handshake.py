@@ -34,6 +34,9 @@ _MAX_UUID = 64
 _MAX_CODECS = 16
 _MAX_REASON = 200
 
+# Methods by which the transport has proved the peer already; what is left to say is that this suffices.
+_PROVED_BELOW = ("peercred", "certificate")
+
 _REFUSED_TYPE = "tractor_core.errors:AuthenticationFailed"
 
 
@@ -57,7 +60,7 @@ class Identity(msgspec.Struct, frozen=True):
     """Who this actor is and what it can prove.
 
     ``key`` is the tree's key; ``key_explicit`` says that the user gave it, so that nothing else
-    (kernel credentials) may stand in for it. ``codecs`` are in order of preference.
+    (kernel credentials, certificates) may stand in for it. ``codecs`` are in order of preference.
     """
 
     aid: Aid
@@ -206,12 +209,17 @@ class _Side:
         """Whether kernel credentials are enough for this side, with no word from the peer."""
         return not self.identity.key_explicit and self.facts.uid is not None and self.facts.uid == self.my_uid
 
+    @property
+    def _certified(self) -> bool:
+        """The same of certificates that both have shown: users of two machines have no cookie in common."""
+        return not self.identity.key_explicit and self.facts.certified
+
 
 class Dialler(_Side):
     """The side that connected.
 
-    ``method`` of None chooses: kernel credentials where they suffice, else the key. ``"spawn"``
-    proves with the one-time ``secret`` that the spawner handed over. ``expect_uuid`` names the
+    ``method`` of None chooses: kernel credentials or certificates where they suffice, else the key.
+    ``"spawn"`` proves with the one-time ``secret`` that the spawner handed over. ``expect_uuid`` names the
     actor that must be found at the address.
     """
 
@@ -230,9 +238,14 @@ class Dialler(_Side):
         super().__init__(identity, nonce, facts, my_uid, codec)
         if method == "spawn" and len(secret) < MIN_SECRET_SIZE:
             raise ValueError(f"a spawn secret has at least {MIN_SECRET_SIZE} bytes, not {len(secret)}")
-        self.method = method or ("peercred" if self._kernel_proved else "key")
+        self.method = method or self._choose_method()
         self.expect_uuid = expect_uuid
         self._secret = secret if method == "spawn" else identity.key
+
+    def _choose_method(self) -> str:
+        if self._kernel_proved:
+            return "peercred"
+        return "certificate" if self._certified else "key"
 
     def hello(self) -> bytes:
         """The first frame of the exchange."""
@@ -249,7 +262,7 @@ class Dialler(_Side):
         self._codec_name = self._common_codec(self.identity.codecs, hello.codecs)
         self._aid = hello.aid
         self._transcript = Transcript(PROTOCOL, self.nonce, hello.nonce, self._my_hello, bytes(frame))
-        if self.method == "peercred":
+        if self.method in _PROVED_BELOW:
             return self.codec.encode(Auth(self.method))
         return self.codec.encode(
             Auth(self.method, make_proof(self._secret, "dialler", self.method, self._transcript))
@@ -261,8 +274,8 @@ class Dialler(_Side):
         auth = self._take(frame, Auth)
         if auth.method != self.method:
             self._refuse(f"answered by method {_printable(auth.method)!r} instead of {self.method!r}")
-        # For "peercred" the kernel's word was checked when the method was chosen.
-        if self.method != "peercred" and not check_proof(
+        # What the transport had proved was checked when the method was chosen.
+        if self.method not in _PROVED_BELOW and not check_proof(
             auth.mac, self._secret, "acceptor", self.method, self._transcript
         ):
             self._refuse("the acceptor does not hold the key")
@@ -305,6 +318,8 @@ class Acceptor(_Side):
         auth = self._take(frame, Auth)
         if auth.method == "peercred":
             answer = self._accept_peercred()
+        elif auth.method == "certificate":
+            answer = self._accept_certificate()
         elif auth.method == "key":
             answer = self._accept_proof(auth, self.identity.key)
         elif auth.method == "spawn":
@@ -320,6 +335,13 @@ class Acceptor(_Side):
         if not self._kernel_proved:
             self._refuse("the kernel does not say that the dialler is the same user")
         return Auth("peercred")
+
+    def _accept_certificate(self) -> Auth:
+        if self.identity.key_explicit:
+            self._refuse("an explicit auth_key is demanded here, certificates do not replace it")
+        if not self._certified:
+            self._refuse("no certificates were exchanged on this connection")
+        return Auth("certificate")
 
     def _accept_spawned(self, auth: Auth) -> Auth:
         uuid = self._aid.uuid

@@ -25,7 +25,8 @@ class PeerFacts(msgspec.Struct, frozen=True):
 
     ``uid`` and ``pid`` come from the kernel (unix sockets), ``certificate`` from TLS or CURVE,
     ``origin`` from a WebSocket upgrade. ``same_host`` is True only where the transport cannot
-    leave this machine.
+    leave this machine. ``certified``: each side has shown the other a certificate of an authority that it
+    was told to trust, in this connection; that may stand in for the user's cookie.
     """
 
     pid: int | None = None
@@ -34,6 +35,8 @@ class PeerFacts(msgspec.Struct, frozen=True):
     origin: str | None = None
     same_host: bool = False
     encrypted: bool = False
+    codec: str | None = None
+    certified: bool = False
 
 
 class TLSConfig(msgspec.Struct, frozen=True):

@@ -118,7 +118,7 @@ class TlsConnection:
                 raise self._not_secured(exc) from exc
         await self._write_all()
         certificate = self._tls.getpeercert(binary_form=True)
-        self.facts = PeerFacts(certificate=certificate, encrypted=True)
+        self.facts = PeerFacts(certificate=certificate, encrypted=True, certified=certificate is not None)
 
     def send_nowait(self, frames: Sequence[Buffer]) -> int:
         """Encrypt and write what the kernel takes; see the seam's contract."""
