@@ -10,7 +10,7 @@ import msgspec
 import trio
 
 from tractor_core.errors import AuthenticationFailed, TransportClosed
-from tractor_core.protocol.auth import SpawnSecrets
+from tractor_core.protocol.auth import ClientTokens, SpawnSecrets
 from tractor_core.protocol.handshake import Identity, Peer
 from tractor_core.seams import Address, Buffer, Connection, Listener
 
@@ -83,12 +83,18 @@ class Endpoint:
     """A bound listener, and who this actor is to those that dial it."""
 
     def __init__(
-        self, listener: Listener, identity: Identity, limits: Limits, spawn_secrets: SpawnSecrets
+        self,
+        listener: Listener,
+        identity: Identity,
+        limits: Limits,
+        spawn_secrets: SpawnSecrets,
+        tokens: ClientTokens | None = None,
     ) -> None:
         self.listener = listener
         self.identity = identity
         self.limits = limits
         self.spawn_secrets = spawn_secrets
+        self.tokens = tokens
         self._refusals = RefusalLog()
 
     @property
@@ -126,7 +132,9 @@ class Endpoint:
 
     async def _handle(self, connection: Connection, on_peer: PeerHandler) -> None:
         try:
-            peer, frames = await accept_handshake(connection, self.identity, self.limits, self.spawn_secrets)
+            peer, frames = await accept_handshake(
+                connection, self.identity, self.limits, self.spawn_secrets, self.tokens
+            )
         except (AuthenticationFailed, TransportClosed) as error:
             self._refusals.note(connection.remote, error)
             return

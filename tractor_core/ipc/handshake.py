@@ -9,11 +9,22 @@ import os
 from collections.abc import Awaitable, Callable
 from typing import Literal
 
+import msgspec
 import trio
 
 from tractor_core.errors import AuthenticationFailed, FrameTooLarge, TransportClosed
-from tractor_core.protocol.auth import SpawnSecrets, new_nonce
-from tractor_core.protocol.handshake import Acceptor, Dialler, HandshakeError, Identity, Peer, refusal
+from tractor_core.protocol.auth import ClientTokens, SpawnSecrets, new_nonce
+from tractor_core.protocol.handshake import (
+    JSON,
+    MSGPACK,
+    Acceptor,
+    Dialler,
+    FrameCodec,
+    HandshakeError,
+    Identity,
+    Peer,
+    refusal,
+)
 from tractor_core.seams import Buffer, Connection
 
 from .limits import Limits
@@ -25,18 +36,19 @@ async def dial_handshake(
     limits: Limits,
     *,
     expect_uuid: str | None = None,
-    method: Literal["spawn"] | None = None,
+    method: Literal["spawn", "token"] | None = None,
     secret: bytes = b"",
 ) -> tuple[Peer, list[Buffer]]:
     """Prove this actor to the acceptor at the other end, and have it prove itself.
 
     Returns the peer and the frames that came in the same batch as its last one, which the channel
     must read first. ``method="spawn"`` proves with the one-time ``secret`` that the spawner handed
-    over; ``expect_uuid`` names the actor that must be there.
+    over, ``"token"`` with a client's; ``expect_uuid`` names the actor that must be there.
 
     Raises ``AuthenticationFailed`` where either side refused, saying which, and ``TransportClosed``
     where the path broke, the time ran out or the peer does not speak this protocol.
     """
+    identity, codec = _spoken(connection, identity)
     machine = Dialler(
         identity,
         nonce=new_nonce(),
@@ -45,6 +57,7 @@ async def dial_handshake(
         method=method,
         secret=secret,
         expect_uuid=expect_uuid,
+        codec=codec,
     )
 
     async def exchange(frames: _Frames) -> Peer:
@@ -58,11 +71,22 @@ async def dial_handshake(
 
 
 async def accept_handshake(
-    connection: Connection, identity: Identity, limits: Limits, spawn_secrets: SpawnSecrets
+    connection: Connection,
+    identity: Identity,
+    limits: Limits,
+    spawn_secrets: SpawnSecrets,
+    tokens: ClientTokens | None = None,
 ) -> tuple[Peer, list[Buffer]]:
     """Have the dialler prove itself, and prove this actor to it. See :func:`dial_handshake`."""
+    identity, codec = _spoken(connection, identity)
     machine = Acceptor(
-        identity, nonce=new_nonce(), facts=connection.facts, my_uid=_my_uid(), spawn_secrets=spawn_secrets
+        identity,
+        nonce=new_nonce(),
+        facts=connection.facts,
+        my_uid=_my_uid(),
+        spawn_secrets=spawn_secrets,
+        tokens=tokens,
+        codec=codec,
     )
 
     async def exchange(frames: _Frames) -> Peer:
@@ -75,6 +99,14 @@ async def accept_handshake(
         return peer
 
     return await _run(connection, limits, exchange)
+
+
+def _spoken(connection: Connection, identity: Identity) -> tuple[Identity, FrameCodec]:
+    """The handshake's encoding, and an identity that offers no other where the transport settled one."""
+    settled = connection.facts.codec
+    if settled is None:
+        return identity, MSGPACK
+    return msgspec.structs.replace(identity, codecs=(settled,)), JSON if settled == "json" else MSGPACK
 
 
 def _my_uid() -> int:
@@ -145,7 +177,7 @@ async def _tell(connection: Connection, reason: str, timeout: float) -> None:
     """Let the peer know why, if that needs no waiting; then close."""
     try:
         with trio.move_on_after(timeout):
-            connection.send_nowait([refusal(reason)])
+            connection.send_nowait([refusal(reason, JSON if connection.facts.codec == "json" else MSGPACK)])
             await connection.aclose()
     except (TransportClosed, trio.ClosedResourceError):
         # It has gone already; the refusal stands without its hearing so.

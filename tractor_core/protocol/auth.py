@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
+from collections.abc import Mapping
 from typing import Literal, Protocol, TypeAlias
 
 import msgspec
@@ -80,6 +81,42 @@ class SpawnSecrets(Protocol):
     def consume(self, uuid: str) -> bool:
         """Use it up, once its proof was found good; False where that has happened before."""
         ...
+
+
+#: With more tokens than this, an attempt would cost a listener milliseconds: every one is tried.
+MAX_TOKENS = 1000
+
+
+class ClientTokens:
+    """The tokens by which clients prove themselves, each with the name its owner then goes by.
+
+    ``ValueError`` for a token of less than ``MIN_SECRET_SIZE`` bytes and for more than ``MAX_TOKENS``.
+    """
+
+    __slots__ = ("_owners",)
+
+    def __init__(self, names: Mapping[str, str] | None = None) -> None:
+        self._owners = [(token.encode(), name) for token, name in (names or {}).items()]
+        if len(self._owners) > MAX_TOKENS:
+            raise ValueError(f"{len(self._owners)} tokens, at most {MAX_TOKENS} are possible")
+        for token, name in self._owners:
+            if len(token) < MIN_SECRET_SIZE:
+                raise ValueError(
+                    f"the token of {name!r} has {len(token)} bytes, at least {MIN_SECRET_SIZE} are needed "
+                    "(secrets.token_urlsafe() makes one)"
+                )
+
+    def __len__(self) -> int:
+        return len(self._owners)
+
+    def owner(self, proof: bytes, transcript: Transcript) -> tuple[bytes, str] | None:
+        """The token that ``proof`` was made with, and its name; None where it is none of these."""
+        found = None
+        for token, name in self._owners:
+            # To the end also when it was found: the time shall not tell which one it is.
+            if check_proof(proof, token, "dialler", "token", transcript):
+                found = token, name
+        return found
 
 
 class OneTimeSecrets:

@@ -19,6 +19,7 @@ import enum
 import secrets
 from collections.abc import Sequence
 from typing import Any, Literal, NoReturn, TypeVar
+from uuid import uuid4
 
 import msgspec
 
@@ -26,7 +27,15 @@ from tractor_core.msg.types import PROTOCOL, RUNTIME_CID, Aid, Auth, BoxedError,
 from tractor_core.seams import Buffer, PeerFacts
 from tractor_core.seams.values import repr_without
 
-from .auth import MIN_SECRET_SIZE, NONCE_SIZE, SpawnSecrets, Transcript, check_proof, make_proof
+from .auth import (
+    MIN_SECRET_SIZE,
+    NONCE_SIZE,
+    ClientTokens,
+    SpawnSecrets,
+    Transcript,
+    check_proof,
+    make_proof,
+)
 
 # Bounds on what an unproved peer can make this side keep, or write into its log (characters, items).
 _MAX_NAME = 255
@@ -81,7 +90,11 @@ class Identity(msgspec.Struct, frozen=True):
 
 
 class Peer(msgspec.Struct, frozen=True):
-    """Who is at the other end, proved by ``method``; ``codec`` is what both will speak."""
+    """Who is at the other end, proved by ``method``; ``codec`` is what both will speak.
+
+    Role "client" is who proved a token and no more: a client to the acceptor, and to a client whoever it
+    dialled. It has the name that belongs to the token, and a uuid of the acceptor's choice.
+    """
 
     aid: Aid
     codec: str
@@ -219,8 +232,8 @@ class Dialler(_Side):
     """The side that connected.
 
     ``method`` of None chooses: kernel credentials or certificates where they suffice, else the key.
-    ``"spawn"`` proves with the one-time ``secret`` that the spawner handed over. ``expect_uuid`` names the
-    actor that must be found at the address.
+    ``"spawn"`` proves with the one-time ``secret`` that the spawner handed over, ``"token"`` with the one
+    given to a client. ``expect_uuid`` names the actor that must be found at the address.
     """
 
     def __init__(
@@ -230,17 +243,17 @@ class Dialler(_Side):
         nonce: bytes,
         facts: PeerFacts,
         my_uid: int,
-        method: Literal["spawn"] | None = None,
+        method: Literal["spawn", "token"] | None = None,
         secret: bytes = b"",
         expect_uuid: str | None = None,
         codec: FrameCodec = MSGPACK,
     ) -> None:
         super().__init__(identity, nonce, facts, my_uid, codec)
-        if method == "spawn" and len(secret) < MIN_SECRET_SIZE:
-            raise ValueError(f"a spawn secret has at least {MIN_SECRET_SIZE} bytes, not {len(secret)}")
+        if method is not None and len(secret) < MIN_SECRET_SIZE:
+            raise ValueError(f"a {method} secret has at least {MIN_SECRET_SIZE} bytes, not {len(secret)}")
         self.method = method or self._choose_method()
         self.expect_uuid = expect_uuid
-        self._secret = secret if method == "spawn" else identity.key
+        self._secret = identity.key if method is None else secret
 
     def _choose_method(self) -> str:
         if self._kernel_proved:
@@ -279,7 +292,7 @@ class Dialler(_Side):
             auth.mac, self._secret, "acceptor", self.method, self._transcript
         ):
             self._refuse("the acceptor does not hold the key")
-        return Peer(self._aid, self._codec_name, "tree", self.method, self.facts)
+        return Peer(self._aid, self._codec_name, _role(self.method), self.method, self.facts)
 
 
 class Acceptor(_Side):
@@ -293,10 +306,12 @@ class Acceptor(_Side):
         facts: PeerFacts,
         my_uid: int,
         spawn_secrets: SpawnSecrets,
+        tokens: ClientTokens | None = None,
         codec: FrameCodec = MSGPACK,
     ) -> None:
         super().__init__(identity, nonce, facts, my_uid, codec)
         self._spawn_secrets = spawn_secrets
+        self._tokens = tokens or ClientTokens()
 
     def on_hello(self, frame: Buffer) -> None:
         """Check who is calling."""
@@ -324,9 +339,11 @@ class Acceptor(_Side):
             answer = self._accept_proof(auth, self.identity.key)
         elif auth.method == "spawn":
             answer = self._accept_spawned(auth)
+        elif auth.method == "token":
+            answer = self._accept_client(auth)
         else:
             self._refuse(f"unknown method {_printable(auth.method)!r}")
-        peer = Peer(self._aid, self._codec_name, "tree", auth.method, self.facts)
+        peer = Peer(self._aid, self._codec_name, _role(auth.method), auth.method, self.facts)
         return self.codec.encode(answer), peer
 
     def _accept_peercred(self) -> Auth:
@@ -352,10 +369,25 @@ class Acceptor(_Side):
             self._refuse("the spawn secret has been used")
         return answer
 
+    def _accept_client(self, auth: Auth) -> Auth:
+        if not self._tokens:
+            self._refuse("clients are not admitted here (auth_tokens= names them)")
+        found = self._tokens.owner(auth.mac, self._transcript)
+        if found is None:
+            self._refuse("the dialler does not hold a token that is known here")
+        token, name = found
+        # Nothing of what it says of itself is believed: under the uuid of an actor it would get its calls.
+        self._aid = Aid(name, str(uuid4()))
+        return Auth("token", make_proof(token, "acceptor", "token", self._transcript))
+
     def _accept_proof(self, auth: Auth, secret: bytes) -> Auth:
         if not check_proof(auth.mac, secret, "dialler", auth.method, self._transcript):
             self._refuse("the dialler does not hold the key")
         return Auth(auth.method, make_proof(secret, "acceptor", auth.method, self._transcript))
+
+
+def _role(method: str) -> Literal["tree", "client"]:
+    return "client" if method == "token" else "tree"
 
 
 def _aid_fault(aid: Aid) -> str | None:

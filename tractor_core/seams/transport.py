@@ -26,7 +26,9 @@ class PeerFacts(msgspec.Struct, frozen=True):
     ``uid`` and ``pid`` come from the kernel (unix sockets), ``certificate`` from TLS or CURVE,
     ``origin`` from a WebSocket upgrade. ``same_host`` is True only where the transport cannot
     leave this machine. ``certified``: each side has shown the other a certificate of an authority that it
-    was told to trust, in this connection; that may stand in for the user's cookie.
+    was told to trust, in this connection; that may stand in for the user's cookie. ``codec`` is
+    ``"msgpack"`` or ``"json"`` where the transport's own negotiation settled what all frames are encoded
+    in, those of the handshake included.
     """
 
     pid: int | None = None
