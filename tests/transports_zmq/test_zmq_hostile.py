@@ -280,19 +280,17 @@ async def test_a_peer_that_reads_nothing_is_cut_off() -> None:
 async def test_an_identity_chosen_by_the_peer_buys_nothing() -> None:
     """A second peer with the identity of the first neither ends it nor speaks in its name."""
     async with serving() as service:
-        with (
-            raw_dealer(service.endpoint, identity=b"victim") as first,
-            raw_dealer(service.endpoint, identity=b"victim") as second,
-        ):
+        with raw_dealer(service.endpoint, identity=b"victim") as first:
             first.send(GREETING)
             await until(lambda: service.accepted)
-            second.send(HELLO + b"x" * 16 + PROTOCOL)
-            second.send(DATA + TOKEN + b"in your name")
-            await trio.sleep(0.1)
-            first.send(DATA + TOKEN + b"mine")
-            await until(lambda: first.poll(0))
-            assert first.recv() == DATA + TOKEN + b"mine"
-            assert len(service.accepted) == 1
+            with raw_dealer(service.endpoint, identity=b"victim") as second:
+                second.send(HELLO + b"x" * 16 + PROTOCOL)
+                second.send(DATA + TOKEN + b"in your name")
+                await trio.sleep(0.1)
+                first.send(DATA + TOKEN + b"mine")
+                await until(lambda: first.poll(0))
+                assert first.recv() == DATA + TOKEN + b"mine"
+                assert len(service.accepted) == 1
 
 
 async def test_an_identity_taken_over_reaches_nobody_elses_connection() -> None:

@@ -128,7 +128,9 @@ class DealerLink:
         if self.pump.closed:
             return
         self.pump.close()
-        linger = 0 if self._connection is None else GOODBYE_LINGER if at_once else LINGER
+        self._read_events()
+        nobody = self._connection is None or self._lost
+        linger = 0 if nobody else GOODBYE_LINGER if at_once else LINGER
         self._hub.close(self._socket, self._monitor, linger)
         self._hub.release()
 
@@ -179,7 +181,9 @@ class DealerLink:
         if number == Event.HANDSHAKE_FAILED_AUTH and value == int(CLOSING):
             return ConnectionRefusedError(errno.ECONNREFUSED, f"nobody listens on {self._remote} any more")
         if number == Event.HANDSHAKE_FAILED_AUTH:
-            return AuthenticationFailed(f"{self._remote} refused this actor's CURVE key (status {value})")
+            return AuthenticationFailed(
+                f"{self._remote} refused this actor: its CURVE key is not admitted there ({value})"
+            )
         if number == Event.HANDSHAKE_FAILED_PROTOCOL:
             return ConnectionAbortedError(
                 errno.EPROTO,

@@ -21,11 +21,14 @@ from . import addresses
 from .connection import ZmqConnection
 from .descriptors import Wire
 from .dialling import DealerLink, HungUp, NotConnected
+from .hub import Hub
 from .keys import DiallerKeys, dialler_keys, listener_keys
 from .listening import ZmqListener
 
 #: How often somebody who is there but takes nobody now is tried again (seconds).
 _RETRY = 0.01
+#: How long tidying waits for somebody else who is binding one of the files (seconds).
+_TIDY_PATIENCE = 0.1
 #: How often a listener that hangs up during the CURVE handshake is tried in all: it may have been closing.
 _HANDSHAKES = 3
 _HANDSHAKE_PAUSE = 0.05
@@ -216,6 +219,12 @@ class ZmqIpcTransport:
                 remove()
                 raise
 
+    async def tidy(self) -> None:
+        """Remove the automatic socket files of processes that were killed."""
+        directory = runtime_directory()
+        if directory.is_dir():
+            await sweep(directory, _TIDY_PATIENCE)
+
 
 def _describe_user(wire: Wire) -> tuple[Address, PeerFacts]:
     if wire.uid is not None and wire.uid != os.geteuid():
@@ -252,6 +261,19 @@ async def _dial(
 ) -> ZmqConnection:
     """Dial until somebody answers or it is clear that nobody will."""
     await trio.lowlevel.checkpoint()
+    hub = Hub.acquire()  # one context for all attempts
+    try:
+        return await _dial_within(address, attempt, describe_ends, probe)
+    finally:
+        hub.release()
+
+
+async def _dial_within(
+    address: Address,
+    attempt: Callable[[], DealerLink],
+    describe_ends: Callable[[Wire], tuple[Address, PeerFacts]],
+    probe: Callable[[], Awaitable[None]],
+) -> ZmqConnection:
     handshakes = 0
     while True:
         try:
@@ -264,7 +286,8 @@ async def _dial(
             handshakes += 1
             if handshakes == _HANDSHAKES:
                 raise AuthenticationFailed(
-                    f"{exc}: it holds another key, or is no listener of this kind"
+                    f"{address} refused this actor by ending the CURVE handshake: it holds another key, "
+                    "or is no listener of this kind"
                 ) from exc
             await trio.sleep(_HANDSHAKE_PAUSE)
 

@@ -239,39 +239,48 @@ class ZmqListener:
             self._discard_parts()
         # A descriptor means the peer that has it now, not one that had it before.
         self._read_events()
-        visitor = self._visitors.get(int(frame.get(zmq.SRCFD)))
-        if visitor is None:
-            return  # gone before its first word was read
+        descriptor = int(frame.get(zmq.SRCFD))
+        visitor = self._visitors.get(descriptor) or _Visitor(descriptor, None, 0.0)
         if visitor.link is not None:
             self._lose(visitor.link)
             visitor.link = None
         if not (whole and message.startswith(HELLO) and message[HEADER_SIZE:] == PROTOCOL):
             self._refuse(visitor, "does not speak " + PROTOCOL.decode())
             return
-        self._introduce(identity, visitor, message[1:HEADER_SIZE], bytes.fromhex(str(frame.get("User-Id"))))
-
-    def _introduce(self, identity: bytes, visitor: _Visitor, token: bytes, public: bytes) -> None:
-        wire = visitor.wire
-        peers = self._peers
-        if wire is None or peers is None or self._closed:
-            self._refuse(visitor, "" if wire is None else "the listener is closing")
-            return
         try:
-            remote, facts = self._describe_peer(wire)
+            remote, facts = self._describe(visitor, str(frame.get("Peer-Address")))
         except OSError as exc:
             self._refuse(visitor, str(exc))
             return
-        facts = PeerFacts(facts.pid, facts.uid, public, None, facts.same_host, encrypted=True)
+        certificate = bytes.fromhex(str(frame.get("User-Id")))
+        facts = PeerFacts(facts.pid, facts.uid, certificate, None, facts.same_host, encrypted=True)
+        self._introduce(identity, visitor, message[1:HEADER_SIZE], remote, facts)
+
+    def _describe(self, visitor: _Visitor, host: str) -> tuple[Address, PeerFacts]:
+        if visitor.wire is not None:
+            return self._describe_peer(visitor.wire)
+        # It has gone already, before this task came to look; what it sent is as good as any.
+        host = "" if self.address.path else host
+        return Address(self.address.scheme, host), PeerFacts()
+
+    def _introduce(
+        self, identity: bytes, visitor: _Visitor, token: bytes, remote: Address, facts: PeerFacts
+    ) -> None:
+        if self._peers is None or self._closed:
+            self._refuse(visitor, "the listener is closing")
+            return
         link = RouterLink(self, identity, visitor)
         limit = self._options.handshake_frame
         link.connection = ZmqConnection(link, token, self.address, remote, facts, limit)
         visitor.link = self._by_identity[identity] = link
         self._watched.pop(visitor, None)
-        peers.admit(link.connection)
+        if visitor.wire is None:
+            self._lose(link)
+        self._peers.admit(link.connection)
 
     def _refuse(self, visitor: _Visitor, reason: str) -> None:
         if visitor.wire is not None:
-            self._log.warning("refused", "%s refused %s: %s", self.address, visitor.wire.peer, reason)
+            self._log.warning("refused", "%s refused peer %s: %s", self.address, visitor.wire.peer, reason)
             hang_up(visitor.descriptor, visitor.wire.inode)
 
     def _discard_parts(self) -> None:
@@ -312,7 +321,7 @@ class ZmqListener:
         elif visitor.wire is not None:
             peer = visitor.wire.peer
             self._log.warning(
-                "stranger", "%s: %s left without having said anything valid", self.address, peer
+                "stranger", "%s refused peer %s: it did not get through CURVE", self.address, peer
             )
 
     def _lose(self, link: RouterLink) -> None:
