@@ -156,7 +156,7 @@ async def test_the_runtime_serves_a_fixed_list_and_nothing_else(registry: str) -
             async with tractor.get_registry() as registrar:
                 assert isinstance(registrar, tractor.Portal)
                 for portal, served in (
-                    (registrar, "find, refused, register, status, unregister, wait, watch"),
+                    (registrar, "find, list, refused, register, status, unregister, wait, watch"),
                     (child, "status"),
                 ):
                     for name in ("cancel", "_cancel_task", "__class__", "exposed", "", "status.x", "os"):

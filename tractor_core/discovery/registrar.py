@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from itertools import count
 from typing import Any, Literal
@@ -73,6 +73,7 @@ class Registrar:
         system = self.actor.system
         system.add("register", SystemEndpoint(self._serve_register, "asyncfunc"))
         system.add("unregister", SystemEndpoint(self._serve_unregister, "asyncfunc"))
+        system.add("list", SystemEndpoint(self._serve_list, "asyncfunc"))
         system.add("find", SystemEndpoint(self._serve_find, "asyncfunc"))
         system.add("wait", SystemEndpoint(self._serve_wait, "asyncfunc"))
         system.add("refused", SystemEndpoint(self._serve_refused, "asyncfunc"))
@@ -81,7 +82,7 @@ class Registrar:
 
     def retire(self) -> None:
         """Undo :meth:`serve`: this actor is no registrar after all."""
-        for name in ("register", "unregister", "find", "wait", "refused", "watch"):
+        for name in ("register", "unregister", "list", "find", "wait", "refused", "watch"):
             self.actor.system.remove(name)
         self.actor.system.unwatch_channels(self._channel_closed)
 
@@ -105,10 +106,16 @@ class Registrar:
 
     def find(self, name: str) -> list[Found]:
         """All actors of that name, the newest first."""
-        entries = sorted(self._by_name.get(name, {}).values(), key=lambda e: e.serial, reverse=True)
+        return self._found(self._by_name.get(name, {}).values())
+
+    def listing(self) -> list[Found]:
+        """All actors, the newest first."""
+        return self._found(self._entries.values())
+
+    def _found(self, entries: Iterable[Entry]) -> list[Found]:
         return [
             Found(entry.aid.name, entry.aid.uuid, list(entry.addresses))
-            for entry in entries
+            for entry in sorted(entries, key=lambda e: e.serial, reverse=True)
             # A channel that has closed takes its entries along a moment later.
             if entry.channel is None or not entry.channel.closed
         ]
@@ -214,6 +221,9 @@ class Registrar:
 
     async def _serve_unregister(self, channel: Channel) -> None:
         self.unregister(channel.aid.uuid)
+
+    async def _serve_list(self, channel: Channel) -> list[Found]:
+        return self.listing()
 
     async def _serve_find(self, channel: Channel, name: str) -> list[Found]:
         return self.find(name)

@@ -21,6 +21,7 @@ def serve_status(actor: Actor) -> None:
             "pid": actor.aid.pid,
             "is_registrar": actor.is_registrar,
             "addresses": [address.advertised.url for address in actor.accept_addrs],
+            "registry": [address.url for address in actor.reg_addrs],
             "channels": len(channels),
             "dialogs": sum(len(channel.dialogs) for channel in channels),
             "cancel_called": actor.cancel_called,
