@@ -32,7 +32,7 @@ PUBLIC = {
     "Actor", "ActorDied", "ActorNursery", "Address", "Channel", "Context", "ContextCancelled", "Limits",
     "ModuleNotExposed", "MsgStream", "MsgTypeError", "NoRuntime", "Portal", "Registrar", "RemoteActorError",
     "RuntimeVars", "StreamOverrun", "TLSConfig", "TeardownPolicy", "TransportClosed", "context",
-    "current_actor", "current_ipc_ctx", "debug_mode", "find_actor", "get_registry", "get_runtime_vars",
+    "current_actor", "current_ipc_ctx", "debug_mode", "expose", "find_actor", "get_registry", "get_runtime_vars",
     "is_root_process", "open_actor_cluster", "open_nursery", "open_portal", "open_root_actor",
     "query_actor", "run_daemon", "stream", "wait_for_actor", "watch_actors",
 }  # fmt: skip

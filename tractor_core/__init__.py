@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     )
     from .ipc.channel import Channel
     from .ipc.limits import Limits
+    from .msg.exposure import expose
     from .runtime.actor import Actor
     from .runtime.context import Context
     from .runtime.contextual import context, stream
@@ -80,6 +81,7 @@ __all__ = [
     "current_actor",
     "current_ipc_ctx",
     "debug_mode",
+    "expose",
     "find_actor",
     "get_registry",
     "get_runtime_vars",
@@ -115,6 +117,7 @@ _MODULES = {
     ),
     "ipc.channel": ("Channel",),
     "ipc.limits": ("Limits",),
+    "msg.exposure": ("expose",),
     "runtime.actor": ("Actor",),
     "runtime.context": ("Context",),
     "runtime.contextual": ("context", "stream"),

@@ -8,7 +8,7 @@ import trio.testing
 from other_roots import other_root
 
 import tractor_core as tractor
-from tractor_core.errors import AuthenticationFailed, PluginError
+from tractor_core.errors import AuthenticationFailed
 from tractor_core.testing.mem import MemNetwork
 
 HERE = "mem://registry"
@@ -165,9 +165,9 @@ async def test_nobody_there(autojump_clock: trio.testing.MockClock) -> None:
             pass
 
 
-async def test_tokens_are_not_there_yet(autojump_clock: trio.testing.MockClock) -> None:
-    with pytest.raises(PluginError, match="token"):
-        async with tractor.open_portal(HERE, token="secret"):
+async def test_a_token_and_a_key_are_one_too_many(autojump_clock: trio.testing.MockClock) -> None:
+    with pytest.raises(ValueError, match="not by both"):
+        async with tractor.open_portal(HERE, token="a token of a client", auth_key=KEY):
             pass
 
 

@@ -29,7 +29,7 @@ class Listeners:
                 self._check_exposure(address)
                 transport = actor.plugins.transport(address.scheme)
                 listener = await transport.listen(address, transport_options(actor))
-                opened.append(Endpoint(listener, actor.identity, actor.limits, actor.secrets))
+                opened.append(Endpoint(listener, actor.identity, actor.limits, actor.secrets, actor.tokens))
         except BaseException:
             with trio.CancelScope(shield=True):
                 for endpoint in opened:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from uuid import uuid4
 
-from tractor_core.errors import PluginError
 from tractor_core.ipc.channel import Channel
 from tractor_core.ipc.cookie import load_key
 from tractor_core.ipc.limits import Limits
@@ -36,26 +36,36 @@ async def open_portal(
 ) -> AsyncIterator[Portal]:
     """Dial an actor by its address; no registrar is needed.
 
-    From inside an actor the connection is that actor's own, unless ``auth_key`` or ``tls`` are given. Else
-    this makes a light client, called ``name``: it can call and is not called, listens nowhere, spawns nothing
-    and is not what ``current_actor()`` finds.
+    From inside an actor the connection is that actor's own, unless ``auth_key``, ``token`` or ``tls`` are
+    given. Else this makes a light client, called ``name``: it can call and is not called, listens nowhere,
+    spawns nothing and is not what ``current_actor()`` finds.
+
+    With a ``token`` it proves that and needs no key; it may then call what is marked
+    ``@expose(clients=True)``, goes by the name that belongs to the token, and knows of the actor only that
+    it holds the token too.
 
     Raises ``OSError`` when nobody can be reached there, ``AuthenticationFailed`` when one side refuses the
     other, ``TransportClosed`` for what is no actor.
     """
-    if token is not None:
-        raise PluginError("clients that prove themselves by a token (token=) are not part of this version")
+    if token is not None and auth_key is not None:
+        raise ValueError("prove yourself by a token or by the tree's key, not by both")
     target = parse_address(address)
     actor = actor_of_task()
-    if actor is not None and auth_key is None and tls is None:
+    if actor is not None and auth_key is None and token is None and tls is None:
         channel = await dial(actor, target)
         async with dialled_portal(actor, channel) as portal:
             yield portal
         return
     plugins = PluginManager.from_environment() if actor is None else actor.plugins
-    client = _light_client(plugins, auth_key, tls, name or f"client-{os.getpid()}")
+    # The key is random where it is not asked for: a client of a token need not be able to read the cookie.
+    key, explicit = (secrets.token_bytes(32), True) if token is not None else load_key(auth_key, os.environ)
+    identity = Identity(Aid(name or f"client-{os.getpid()}", str(uuid4()), os.getpid()), key, explicit)
+    client = _light_client(plugins, identity, tls)
     async with run_actor(client, current=False):
-        channel = await dial(client, target)
+        if token is not None:
+            channel = await dial(client, target, method="token", secret=token.encode())
+        else:
+            channel = await dial(client, target)
         async with dialled_portal(client, channel) as portal:
             yield portal
 
@@ -67,12 +77,9 @@ class LightClient(Actor):
         return False
 
 
-def _light_client(
-    plugins: PluginManager, auth_key: bytes | str | None, tls: TLSConfig | None, name: str
-) -> Actor:
-    key, explicit = load_key(auth_key, os.environ)
+def _light_client(plugins: PluginManager, identity: Identity, tls: TLSConfig | None) -> Actor:
     actor = LightClient(
-        Identity(Aid(name, str(uuid4()), os.getpid()), key, explicit),
+        identity,
         plugins=plugins,
         limits=Limits(),
         exposed=Exposed(),

@@ -17,6 +17,7 @@ from tractor_core.log import get_console_log
 from tractor_core.msg.exposure import Exposed
 from tractor_core.msg.types import Aid
 from tractor_core.plugin.manager import PluginManager
+from tractor_core.protocol.auth import ClientTokens
 from tractor_core.protocol.handshake import Identity
 from tractor_core.runtime.actor import Actor
 from tractor_core.runtime.state import actor_of_task, current_actor
@@ -47,6 +48,7 @@ class RootOptions(msgspec.Struct, kw_only=True):
     debug_filter: Any = None
     hide_tb: bool = True
     auth_key: bytes | str | None = None
+    auth_tokens: Mapping[str, str] | None = None
     tls: TLSConfig | None = None
     limits: Limits | None = None
     plugins: PluginManager | None = None
@@ -120,6 +122,7 @@ def make_root(options: RootOptions, environ: Mapping[str, str] = os.environ) -> 
         runtime_vars={"_is_root": True, "_debug_mode": False},
     )
     actor.tls = load_tls(options.tls, environ)
+    actor.tokens = ClientTokens(options.auth_tokens)
     actor.loglevel = level
     actor.transports = schemes_of(options, environ)
     actor.start_method = environ.get("TRACTOR_SPAWN_METHOD") or options.start_method or DEFAULT_START_METHOD

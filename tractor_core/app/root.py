@@ -39,6 +39,8 @@ async def open_root_actor(**options: Any) -> AsyncIterator[Actor]:
     - ``loglevel``: show log records of that level on standard error;
     - ``ensure_registry``: demand to be the registrar, else ``RuntimeError``;
     - ``auth_key``: the tree's secret (at least 16 bytes) in place of the user's cookie file;
+    - ``auth_tokens``: ``{token: name}`` of clients, which may call functions of this actor (not of its
+      children) that are marked ``@expose(clients=True)``, and nothing else; at least 16 bytes each;
     - ``tls``: a ``TLSConfig`` for transports that use it; ``limits``: a ``Limits``;
     - ``plugins``: a ``PluginManager`` in place of the one made from the installed entry points.
 

@@ -10,7 +10,7 @@ import importlib
 from collections.abc import Callable, Iterable, Iterator
 from inspect import isasyncgenfunction, iscoroutinefunction
 from types import FunctionType, ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 from tractor_core.errors import ModuleNotExposed
 
@@ -19,8 +19,23 @@ from .signature import Signature, SignatureCache
 
 _CLIENTS_MARK = "__tractor_clients__"
 
+_F = TypeVar("_F", bound="Callable[..., Any]")
+
 #: How many names an error lists, at most.
 _LISTED = 10
+
+
+def expose(*, clients: bool) -> Callable[[_F], _F]:
+    """Mark a function: with ``clients=True`` peers that proved no more than a token may call it too.
+
+    It must still be exposed, through ``enable_modules``. Goes above or below ``@context``.
+    """
+
+    def mark(function: _F) -> _F:
+        setattr(function, _CLIENTS_MARK, clients)
+        return function
+
+    return mark
 
 
 class Endpoint:
@@ -177,4 +192,4 @@ def _listing(label: str, names: list[str]) -> str:
     return f"; {label} {', '.join(names[:_LISTED])}{more}"
 
 
-__all__ = ["Endpoint", "Exposed"]
+__all__ = ["Endpoint", "Exposed", "expose"]

@@ -83,6 +83,9 @@ class SpawnSecrets(Protocol):
         ...
 
 
+#: Longest name of an actor or a client (characters).
+MAX_NAME = 255
+
 #: With more tokens than this, an attempt would cost a listener milliseconds: every one is tried.
 MAX_TOKENS = 1000
 
@@ -90,7 +93,8 @@ MAX_TOKENS = 1000
 class ClientTokens:
     """The tokens by which clients prove themselves, each with the name its owner then goes by.
 
-    ``ValueError`` for a token of less than ``MIN_SECRET_SIZE`` bytes and for more than ``MAX_TOKENS``.
+    ``ValueError`` for a token of less than ``MIN_SECRET_SIZE`` bytes, for a name that no actor could have
+    and for more than ``MAX_TOKENS``.
     """
 
     __slots__ = ("_owners",)
@@ -100,6 +104,8 @@ class ClientTokens:
         if len(self._owners) > MAX_TOKENS:
             raise ValueError(f"{len(self._owners)} tokens, at most {MAX_TOKENS} are possible")
         for token, name in self._owners:
+            if not 0 < len(name) <= MAX_NAME or not name.isprintable():
+                raise ValueError(f"a client's name has 1 to {MAX_NAME} printable characters, not {name!r}")
             if len(token) < MIN_SECRET_SIZE:
                 raise ValueError(
                     f"the token of {name!r} has {len(token)} bytes, at least {MIN_SECRET_SIZE} are needed "

@@ -28,6 +28,7 @@ from tractor_core.seams import Buffer, PeerFacts
 from tractor_core.seams.values import repr_without
 
 from .auth import (
+    MAX_NAME,
     MIN_SECRET_SIZE,
     NONCE_SIZE,
     ClientTokens,
@@ -38,7 +39,6 @@ from .auth import (
 )
 
 # Bounds on what an unproved peer can make this side keep, or write into its log (characters, items).
-_MAX_NAME = 255
 _MAX_UUID = 64
 _MAX_CODECS = 16
 _MAX_REASON = 200
@@ -392,8 +392,8 @@ def _role(method: str) -> Literal["tree", "client"]:
 
 def _aid_fault(aid: Aid) -> str | None:
     """What is wrong with an identity, if anything: it ends up in logs, tables and process titles."""
-    if not 0 < len(aid.name) <= _MAX_NAME or not aid.name.isprintable():
-        return f"name is not 1 to {_MAX_NAME} printable characters"
+    if not 0 < len(aid.name) <= MAX_NAME or not aid.name.isprintable():
+        return f"name is not 1 to {MAX_NAME} printable characters"
     if not 0 < len(aid.uuid) <= _MAX_UUID or not (aid.uuid.isascii() and aid.uuid.isprintable()):
         return f"uuid is not 1 to {_MAX_UUID} printable ASCII characters"
     if aid.pid < 0:

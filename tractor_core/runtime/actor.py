@@ -21,6 +21,7 @@ from tractor_core.log import get_logger
 from tractor_core.msg.exposure import Exposed
 from tractor_core.msg.types import Aid, Cancel
 from tractor_core.plugin.manager import PluginManager
+from tractor_core.protocol.auth import ClientTokens
 from tractor_core.protocol.handshake import Identity, Peer
 from tractor_core.seams import Address, Buffer, Connection, TLSConfig, parse_address
 
@@ -70,6 +71,8 @@ class Actor:
         self.loglevel: str | None = None
         #: Certificate and key for the transports that use TLS.
         self.tls: TLSConfig | None = None
+        #: Who may connect as a client. Not inherited by children.
+        self.tokens = ClientTokens()
         #: Closed last of all, however the runtime ends.
         self.lifetime_stack = ExitStack()
         self.cancel_called = False

@@ -34,7 +34,7 @@ async def dial(
     address: Address,
     *,
     expect_uuid: str | None = None,
-    method: Literal["spawn"] | None = None,
+    method: Literal["spawn", "token"] | None = None,
     secret: bytes = b"",
 ) -> Channel:
     """A new authenticated channel to whoever listens at ``address``.
