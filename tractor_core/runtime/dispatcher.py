@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from tractor_core.errors import ActorTooSlowError, ContextCancelled, ModuleNotExposed, TransportClosed
 from tractor_core.ipc.channel import Channel
@@ -22,6 +22,8 @@ from .serving import ServedCall, serve_call, serve_context, serve_generator
 from .system import PREFIX
 
 log = get_logger("runtime")
+
+T = TypeVar("T")
 
 
 class Dispatcher:
@@ -76,16 +78,25 @@ class Dispatcher:
         if message.target.startswith(PREFIX):
             self._start_system(channel, message)
             return
-        endpoint = actor.exposed.lookup(message.target)
+        endpoint = self._look_up(channel, message.target, actor.exposed.lookup)
         self._authorize(channel, message.target, endpoint.clients)
         self._start_endpoint(channel, message, endpoint)
+
+    def _look_up(self, channel: Channel, target: str, lookup: Callable[[str], T]) -> T:
+        try:
+            return lookup(target)
+        except ModuleNotExposed:
+            if channel.peer.role == "tree":
+                raise
+            # What there is, and what there is not, is nothing to a client but what it may call.
+            raise _not_open(channel, target) from None
 
     def _authorize(self, channel: Channel, target: str, clients: bool) -> None:
         plugins = self._actor.plugins
         verdict = plugins.authorize(channel.peer, target) if plugins.has_authorize else None
         allowed = verdict if verdict is not None else (channel.peer.role == "tree" or clients)
         if not allowed:
-            raise ModuleNotExposed(f"{target} is not open to {channel.peer.role} {channel.aid.name!r}")
+            raise _not_open(channel, target)
 
     def _start_endpoint(self, channel: Channel, message: m.Start, endpoint: Endpoint) -> None:
         actor = self._actor
@@ -119,7 +130,9 @@ class Dispatcher:
 
     def _start_system(self, channel: Channel, message: m.Start) -> None:
         actor = self._actor
-        endpoint = actor.system.lookup(message.target.removeprefix(PREFIX))
+        endpoint = self._look_up(
+            channel, message.target, lambda target: actor.system.lookup(target.removeprefix(PREFIX))
+        )
         self._authorize(channel, message.target, endpoint.clients)
         if endpoint.functype != message.functype:
             raise TypeError(f"{message.target} is of kind {endpoint.functype}, not {message.functype}")
@@ -134,3 +147,7 @@ class Dispatcher:
             channel.dialogs[dialog.cid] = context
             run = partial(serve_context, actor, context, endpoint.function, (channel, context), kwargs, None)
         actor.service.start_soon(run, name=message.target)
+
+
+def _not_open(channel: Channel, target: str) -> ModuleNotExposed:
+    return ModuleNotExposed(f"{target[:400]} is not open to {channel.peer.role} {channel.aid.name!r}")
