@@ -84,7 +84,7 @@ async def run_child(
     actor = Actor(
         Identity(m.Aid(boot.name, boot.uuid, pid), boot.key, boot.key_explicit),
         plugins=PluginManager.from_table(boot.plugins),
-        limits=Limits(),
+        limits=Limits.from_dict(boot.limits),
         exposed=Exposed(),
         is_root=False,
         runtime_vars={},
@@ -190,7 +190,6 @@ async def _configure(
 ) -> None:
     """Become what the parent asked for; raises what keeps this actor from it."""
     actor.runtime_vars.update(spec.runtime_vars)
-    actor.limits = Limits.from_dict(spec.limits)
     actor.transports = list(spec.transports)
     actor.start_method = spec.start_method
     actor.loglevel = spec.loglevel

@@ -8,6 +8,8 @@ from typing import Any
 
 import msgspec
 
+from tractor_core.protocol.chunks import WHOLE_UP_TO
+
 _KIB = 1024
 _MIB = 1024 * _KIB
 
@@ -30,8 +32,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     handshake_timeout: float = 5.0
     #: Largest frame taken from a peer that has proved nothing. A Hello has some 150 bytes.
     max_handshake_frame: int = 64 * _KIB
-    #: Largest frame taken from an authenticated peer. Well above the 64 KiB at which senders
-    #: begin to split, so that peers may choose other sizes.
+    #: Largest frame taken from an authenticated peer; at least the 128 KiB up to which senders do not split.
     max_frame: int = 16 * _MIB
     #: Largest message, reassembled from chunks; beyond it the sender gets ``MsgTooLarge``.
     max_payload: int = 1024 * _MIB
@@ -56,14 +57,14 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         for name, default in zip(self.__struct_fields__, self.__struct_defaults__, strict=True):
             _check(name, getattr(self, name), whole=isinstance(default, int))
-        for name in ("max_handshake_frame", "max_frame"):
-            if not _SMALLEST_FRAME <= getattr(self, name) <= _LARGEST_FRAME:
-                raise ValueError(f"{name} must be between {_SMALLEST_FRAME} and {_LARGEST_FRAME} bytes")
+        for name, least in (("max_handshake_frame", _SMALLEST_FRAME), ("max_frame", WHOLE_UP_TO)):
+            if not least <= getattr(self, name) <= _LARGEST_FRAME:
+                raise ValueError(f"{name} must be between {least} and {_LARGEST_FRAME} bytes")
         if self.max_frame < self.max_handshake_frame:
             raise ValueError("max_frame must not be below max_handshake_frame")
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for an ``ActorSpec``; ``Limits.from_dict`` is the way back."""
+        """Plain values, for a ``Bootstrap``; ``Limits.from_dict`` is the way back."""
         return msgspec.structs.asdict(self)
 
     @classmethod

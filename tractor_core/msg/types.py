@@ -262,7 +262,6 @@ class MainModule(msgspec.Struct, array_like=True, frozen=True):
     path: str | None = None
     sys_path: list[str] = []
     argv: list[str] = []
-    directory: str | None = None
 
 
 class ActorSpec(msgspec.Struct, omit_defaults=True):
@@ -278,11 +277,8 @@ class ActorSpec(msgspec.Struct, omit_defaults=True):
     start_method: str = ""
     loglevel: str | None = None
     runtime_vars: dict[str, Any] = {}
-    plugins: list[PluginEntry] = []
     main: MainModule | None = None
     infect_asyncio: bool = False
-    debug_mode: bool = False
-    limits: dict[str, Any] = {}
 
 
 class Bootstrap(msgspec.Struct):
@@ -300,7 +296,7 @@ class Bootstrap(msgspec.Struct):
     parent_pid: int = 0
     #: Needed before the parent is dialled; paths, so the key itself does not travel.
     tls: TLSConfig | None = None
-    #: Descriptors inherited: name to number in the *spawning* process; backends translate.
+    #: Where transports and backends are found, without a scan.
     plugins: list[PluginEntry] = []
-    sys_path: list[str] = []
-    deadline: float | None = None
+    #: Those of the parent; here and not in the ``ActorSpec``, which comes over a channel that has limits already.
+    limits: dict[str, Any] = {}

@@ -153,6 +153,7 @@ class Supervisor:
                 m.PluginEntry(row.kind, row.name, row.target, row.distribution, row.version)
                 for row in actor.plugins.table()
             ],
+            limits=actor.limits.to_dict(),
         )
         return SpawnRequest(
             name=child.name,
@@ -205,8 +206,6 @@ class Supervisor:
             runtime_vars=runtime_vars,
             main=self.main if options.inherit_parent_main else None,
             infect_asyncio=options.infect_asyncio,
-            debug_mode=bool(runtime_vars.get("_debug_mode")),
-            limits=actor.limits.to_dict(),
         )
 
 
