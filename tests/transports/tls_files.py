@@ -15,7 +15,7 @@ HOSTS = ("127.0.0.1", "::1", "localhost")
 
 
 def make_tls(directory: Path, *names: str, ca: trustme.CA | None = None, prefix: str = "") -> TLSConfig:
-    """Files for an actor reachable at ``names`` (default: this host), of a new authority unless one is given."""
+    """Files for an actor reachable at ``names`` (default: this host), of a new authority without ``ca``."""
     ca = ca or trustme.CA()
     leaf = ca.issue_cert(*(names or HOSTS))
     paths = {part: directory / f"{prefix}{part}.pem" for part in ("cert", "key", "ca")}

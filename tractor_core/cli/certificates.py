@@ -6,6 +6,7 @@ import contextlib
 import datetime
 import ipaddress
 import os
+import re
 import secrets
 import socket
 from collections.abc import Sequence
@@ -23,6 +24,8 @@ CA_CERT, CA_KEY, CERT, KEY = "ca.pem", "ca-key.pem", "cert.pem", "key.pem"
 
 #: Clocks of two machines differ; a certificate is good from so long ago.
 _BACKDATED = datetime.timedelta(hours=1)
+
+_HOST_NAME = re.compile(r"(\*\.)?[a-zA-Z0-9_]([a-zA-Z0-9_.-]{0,251}[a-zA-Z0-9_])?")
 
 _Authority = tuple[x509.Certificate, ec.EllipticCurvePrivateKey]
 
@@ -123,10 +126,9 @@ def _name(common: str) -> x509.Name:
 def _alternative(host: str) -> x509.GeneralName:
     with contextlib.suppress(ValueError):
         return x509.IPAddress(ipaddress.ip_address(host))
-    try:
-        return x509.DNSName(host.encode("idna").decode() if not host.isascii() else host)
-    except ValueError as exc:
-        raise ValueError(f"{host!r} is neither a host name nor an address: {exc}") from exc
+    if _HOST_NAME.fullmatch(host) is None:
+        raise ValueError(f"{host!r} is neither a host name (in ASCII) nor an address")
+    return x509.DNSName(host)
 
 
 def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
