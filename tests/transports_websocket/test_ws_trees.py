@@ -1,0 +1,103 @@
+"""Whole trees of processes with WebSockets as their only transport."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+import trio
+import trio.testing
+import trustme
+import ws_endpoints
+
+import tractor_core as tractor
+from tractor_core.errors import ActorDied, TransportClosed
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> tractor.TLSConfig:
+    directory = tmp_path_factory.mktemp("certificates")
+    authority = trustme.CA()
+    leaf = authority.issue_cert("127.0.0.1", "localhost")
+    files = {name: directory / f"{name}.pem" for name in ("cert", "key", "ca")}
+    for number, blob in enumerate(leaf.cert_chain_pems):
+        blob.write_to_path(files["cert"], append=number > 0)
+    leaf.private_key_pem.write_to_path(files["key"])
+    authority.cert_pem.write_to_path(files["ca"])
+    return tractor.TLSConfig(*(str(path) for path in files.values()))
+
+
+@pytest.fixture(params=["ws", "wss"])
+def options(request: pytest.FixtureRequest, certificates: tractor.TLSConfig) -> dict[str, object]:
+    tls = {"tls": certificates} if request.param == "wss" else {}
+    return {"registry_addrs": [f"{request.param}://127.0.0.1:0"], "start_method": "subprocess", **tls}
+
+
+async def test_a_program(options: dict[str, object]) -> None:
+    async with tractor.open_nursery(**options) as nursery:
+        portal = await nursery.start_actor("worker", enable_modules=["ws_endpoints"])
+        scheme = str(options["registry_addrs"]).split("'")[1].partition(":")[0]
+        assert portal.chan.laddr.scheme == scheme
+        assert portal.chan.peer.facts.encrypted == (scheme == "wss")
+        assert await portal.run(ws_endpoints.add, 1, 2) == 3
+        assert len(await portal.run(ws_endpoints.blob, 5_000_000)) == 5_000_000
+        async with portal.open_stream_from(ws_endpoints.count, n=2000) as stream:
+            assert [value async for value in stream] == list(range(2000))
+        async with portal.open_context(ws_endpoints.echo) as (ctx, first):
+            assert first == "ready"
+            async with ctx.open_stream() as stream:
+                for value in ("a", b"b" * 300_000, 3):
+                    await stream.send(value)
+                    assert await stream.receive() == value
+        assert await ctx.wait_for_result() == "end"
+        async with tractor.find_actor("worker") as found:
+            assert found is not None
+            assert await found.run(ws_endpoints.pid) == await portal.run(ws_endpoints.pid)
+        pids = await portal.run(ws_endpoints.ask_below, depth=2)
+        assert len(set(pids)) == 3
+        await portal.cancel_actor()
+
+
+async def test_a_killed_child_ends_its_calls(options: dict[str, object]) -> None:
+    ended: list[Exception] = []
+
+    async def call(portal: tractor.Portal) -> None:
+        try:
+            await portal.run(ws_endpoints.forever)
+        except TransportClosed as error:
+            ended.append(error)
+
+    with pytest.raises(ActorDied, match="SIGKILL"):
+        async with tractor.open_nursery(**options) as nursery:
+            portal = await nursery.start_actor("worker", enable_modules=["ws_endpoints"])
+            number = await portal.run(ws_endpoints.pid)
+            async with trio.open_nursery() as calls:
+                for _ in range(3):
+                    calls.start_soon(call, portal)
+                await trio.testing.wait_all_tasks_blocked(0.05)
+                with trio.fail_after(5):
+                    os.kill(number, signal.SIGKILL)
+                    while len(ended) < 3:
+                        await trio.sleep(0.01)
+            await trio.sleep_forever()
+    assert [type(error) for error in ended] == [ActorDied] * 3
+
+
+async def test_a_certificate_of_another_authority_is_no_certificate(
+    certificates: tractor.TLSConfig, tmp_path: Path
+) -> None:
+    stranger = tmp_path / "stranger.pem"
+    trustme.CA().cert_pem.write_to_path(stranger)
+    async with tractor.open_root_actor(
+        registry_addrs=["wss://127.0.0.1:0"], tls=certificates, enable_modules=["ws_endpoints"]
+    ) as root:
+        url = root.accept_addrs[0].url
+        wrong = tractor.TLSConfig(certificates.cert, certificates.key, str(stranger))
+        for tls in (wrong, None):
+            with pytest.raises(OSError, match="no TLS connection: .*CERTIFICATE_VERIFY_FAILED"):
+                async with tractor.open_portal(url, tls=tls, auth_key="a key of some length"):
+                    pytest.fail("it trusts")
+        async with tractor.open_portal(url, tls=certificates) as portal:
+            assert await portal.run(ws_endpoints.add, 1, 2) == 3
