@@ -31,6 +31,9 @@ BATCH = 256 * 1024
 #: holds by default (``Limits.max_buffered``), so that honest senders never exceed it.
 UNFINISHED_MAX = 64 * 1024 * 1024
 
+#: What a queued frame costs beside its bytes, about: a flood of tiny ones is mostly this.
+FRAME_COST = 64
+
 #: In place of a context id: order against large messages does not matter.
 NO_LANE = -2
 
@@ -48,10 +51,15 @@ class SendingHalf:
         #: Whether it has ended or is being closed: nothing more may be sent.
         self.closed = False
         self._lost = False
+        #: Small frames, and their bytes.
         self._queue: deque[bytes] = deque()
         self._queued = 0
         self._last_write = 0.0
+        #: Large messages and what waits behind them, by dialog, and the bytes of all.
         self._lanes: dict[int, deque[bytes | Cutter]] = {}
+        self._laned = 0
+        #: Who waits for room, by dialog for its lane and under ``NO_LANE`` for the queue.
+        self._waiting: dict[int, trio.lowlevel.ParkingLot] = {}
         #: Dialogs whose request is still on its way out: nothing may overtake that.
         self._starting: set[int] = set()
         self._flusher: trio.lowlevel.Task | None = None
@@ -111,7 +119,7 @@ class SendingHalf:
         """Queue behind, or as, a message that goes in chunks; other dialogs overtake it."""
         lane = self._lanes.setdefault(cid, deque())
         lane.append(Cutter(cid, frame, self._chunk) if len(frame) > self._whole else frame)
-        self._queued += len(frame)
+        self._laned += len(frame)
         self._wake_flusher()
 
     def _wake_flusher(self) -> None:
@@ -121,13 +129,36 @@ class SendingHalf:
             trio.lowlevel.reschedule(task)
 
     @property
-    def clogged(self) -> bool:
-        """Whether more waits to be written than a well-behaved sender should add to."""
-        return self._queued > BATCH
+    def backlog(self) -> int:
+        """Memory that the small frames cost which the transport has not taken yet, about (bytes)."""
+        return self._queued + FRAME_COST * len(self._queue)
+
+    def clogged(self, cid: int) -> bool:
+        """Whether a well-behaved sender of dialog ``cid`` should wait for :meth:`room`.
+
+        A large message of another dialog is no reason: small frames overtake it.
+        """
+        return self._queued > BATCH or (self._laned > BATCH and cid in self._lanes)
+
+    async def room(self, cid: int) -> None:
+        """Wait until dialog ``cid`` may add to what waits to be written (or the channel ended)."""
+        while self.clogged(cid) and not self._lost:
+            key = NO_LANE if self._queued > BATCH else cid
+            await self._waiting.setdefault(key, trio.lowlevel.ParkingLot()).park()
+
+    def _make_room(self, key: int) -> None:
+        lot = self._waiting.pop(key, None)
+        if lot is not None:
+            lot.unpark_all()
+
+    def _all_written(self) -> None:
+        self._drained.unpark_all()
+        for key in list(self._waiting):
+            self._make_room(key)
 
     async def drained(self) -> None:
         """Wait until what was posted has been handed to the transport (or the channel ended)."""
-        while (self._queued or self.connection.pending) and not self._lost:
+        while (self._queue or self._lanes or self.connection.pending) and not self._lost:
             await self._drained.park()
 
     async def _flush_forever(self) -> None:
@@ -139,7 +170,7 @@ class SendingHalf:
             # Let the tick end first: what is posted in it shares the write.
             await trio.lowlevel.checkpoint()
             await self._flush_all()
-            self._drained.unpark_all()
+            self._all_written()
 
     async def _park_flusher(self) -> None:
         self._flusher = trio.lowlevel.current_task()
@@ -173,8 +204,11 @@ class SendingHalf:
             size += len(frame)
             self._queued -= len(frame)
             batch.append(frame)
-        if not self._queue and self._lanes:
-            batch.append(self._next_from_lanes())
+        if not self._queue:
+            # Not before: in the round in which the queue is empty, the lanes have their turn.
+            self._make_room(NO_LANE)
+            if self._lanes:
+                batch.append(self._next_from_lanes())
         return batch
 
     def _may_go(self, head: bytes | Cutter) -> bool:
@@ -196,17 +230,18 @@ class SendingHalf:
         if isinstance(head, Cutter):
             chunk = head.next()
             frame = self._encode(chunk)
-            self._queued -= len(chunk.data)
+            self._laned -= len(chunk.data)
             if chunk.last:
                 lane.popleft()
         else:
             frame = head
-            self._queued -= len(frame)
+            self._laned -= len(frame)
             lane.popleft()
         if lane:
             self._lanes[cid] = lane
         else:
             self._starting.discard(cid)
+            self._make_room(cid)
         return frame
 
     def _lose(self) -> None:
@@ -215,8 +250,8 @@ class SendingHalf:
         self._queue.clear()
         self._lanes.clear()
         self._starting.clear()
-        self._queued = 0
-        self._drained.unpark_all()
+        self._queued = self._laned = 0
+        self._all_written()
 
 
 def _is_begun(head: bytes | Cutter) -> TypeGuard[Cutter]:

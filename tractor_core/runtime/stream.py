@@ -75,8 +75,8 @@ class MsgStream(trio.abc.Channel[Any], Generic[SendT, RecvT]):
         """
         await trio.lowlevel.checkpoint_if_cancelled()
         channel = self._channel
-        if channel.clogged:
-            await channel.drained()
+        if channel.clogged(self._dialog.cid):
+            await channel.room(self._dialog.cid)
         self._check_sendable()
         dialog = self._dialog
         frame = channel.encode(m.Yield(dialog.cid, self._context.payloads.prepare(value)))
