@@ -259,6 +259,8 @@ class WebSocketConnection:
         raise TransportClosed(f"{self.remote} closed the connection: {ended}", src_exc=ended)
 
     def _sending_fault(self, ended: SocketEnded) -> TransportClosed:
+        if isinstance(ended.fault, TransportClosed):
+            return ended.fault
         gone = ended.fault or BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
         return TransportClosed(f"{self.remote} has closed the connection: {ended}", src_exc=gone)
 
