@@ -14,6 +14,7 @@ import trio
 
 from tractor_core.errors import AuthenticationFailed
 from tractor_core.seams import Address, PeerFacts, TransportOptions
+from tractor_core.seams.hosts import WILDCARDS, as_bound
 from tractor_core.seams.socket_files import BACKLOG, bind_file, sweep
 from tractor_core.seams.socket_paths import fresh_path, prepare_directory, runtime_directory
 
@@ -70,7 +71,7 @@ class ZmqTcpTransport:
 
     def distance(self, address: Address) -> int | None:
         """11 on loopback, 21 elsewhere: behind plain TCP, which is quicker."""
-        return 11 if addresses.is_loopback(address.host) else 21
+        return 11 if addresses.is_loopback(address.host) or address.host in WILDCARDS else 21
 
     async def connect(self, address: Address, options: TransportOptions) -> ZmqConnection:
         """Dial; the addresses of a name are tried one after another, IPv4 first.
@@ -135,7 +136,7 @@ class ZmqTcpTransport:
             return ZmqListener(
                 sock.detach(),
                 addresses.tcp_endpoint(bound[0], bound[1]),
-                address.with_port(bound[1]),
+                as_bound(address, bound[1]),
                 keys,
                 options,
                 lambda wire: (_tcp_address(wire.peer_name), PeerFacts()),

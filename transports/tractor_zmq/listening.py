@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import NoReturn
 
 import trio
@@ -18,21 +16,19 @@ from tractor_core.seams import (
     ConnectionHandler,
     PeerFacts,
     PeerTasks,
-    ThrottledLog,
     TransportOptions,
 )
 
 from .connection import ZmqConnection
-from .descriptors import Wire, describe, hang_up, is_scarce
+from .descriptors import Wire
 from .hub import Hub
 from .keys import ListenerKeys
 from .options import HEADER_SIZE, HELLO, LINGER, PROTOCOL, Event, configure, read_event, readable
 from .pump import Pump, Seat
+from .visitors import Visitor, Visitors
 
 #: Messages read before other tasks get their turn.
 _BATCH = 512
-#: How often overdue peers are looked for, while there are any that could be (seconds).
-_SWEEP_INTERVAL = 0.25
 #: How long aclose() waits for libzmq's thread to stop listening (seconds). It takes a millisecond.
 _UNBIND_TIMEOUT = 1.0
 
@@ -42,17 +38,6 @@ _WATCHED = Event.ACCEPTED | Event.CLOSED | Event.DISCONNECTED
 DescribePeer = Callable[[Wire], tuple[Address, PeerFacts]]
 
 
-@dataclass(slots=True, eq=False)
-class _Visitor:
-    """One descriptor that libzmq accepted, with or without a connection yet."""
-
-    descriptor: int
-    wire: Wire | None
-    #: When it must have said HELLO, or, closed here, must have gone (trio's clock).
-    deadline: float
-    link: RouterLink | None = None
-
-
 class RouterLink:
     """The way to one peer of a ROUTER."""
 
@@ -60,7 +45,7 @@ class RouterLink:
 
     connection: ZmqConnection
 
-    def __init__(self, listener: ZmqListener, identity: bytes, visitor: _Visitor) -> None:
+    def __init__(self, listener: ZmqListener, identity: bytes, visitor: Visitor) -> None:
         self._listener = listener
         self.identity = identity
         self.visitor = visitor
@@ -101,13 +86,8 @@ class ZmqListener:
         self._stopped = False
         self._peers: PeerTasks | None = None
         self._serving = Seat()
-        self._log = ThrottledLog()
         self._by_identity: dict[bytes, RouterLink] = {}
-        #: Every connection libzmq has accepted and not given up, by its descriptor.
-        self._visitors: dict[int, _Visitor] = {}
-        #: Those of them that have to prove themselves, or to go, within a time.
-        self._watched: dict[_Visitor, None] = {}
-        self._something_watched = trio.Event()
+        self._visitors = Visitors(address, options)
         #: Gone, but what they sent may still have to be read.
         self._gone: list[RouterLink] = []
         self._hub = Hub.acquire()
@@ -146,7 +126,7 @@ class ZmqListener:
         try:
             async with trio.open_nursery() as nursery:
                 peers = self._peers = PeerTasks(nursery, handler, self._options.max_connections)
-                nursery.start_soon(self._sweep_forever)
+                nursery.start_soon(self._visitors.sweep_forever)
                 task_status.started()
                 await self.pump.until(self._serving, lambda: self._closed and not len(peers))
                 nursery.cancel_scope.cancel()
@@ -185,10 +165,10 @@ class ZmqListener:
     def part_from(self, link: RouterLink, *, at_once: bool) -> None:
         """End a peer's connection: now, or when it had time to read the goodbye."""
         visitor = link.visitor
-        if at_once and visitor.wire is not None:
-            hang_up(visitor.descriptor, visitor.wire.inode)
+        if at_once:
+            visitor.hang_up()
         elif visitor.link is link:
-            self._watch(visitor, LINGER / 1000)
+            self._visitors.watch(visitor, LINGER / 1000)
         self.pump.wake(self._serving)
 
     # -- inside -------------------------------------------------------------------------------------
@@ -239,24 +219,23 @@ class ZmqListener:
             self._discard_parts()
         # A descriptor means the peer that has it now, not one that had it before.
         self._read_events()
-        descriptor = int(frame.get(zmq.SRCFD))
-        visitor = self._visitors.get(descriptor) or _Visitor(descriptor, None, 0.0)
+        visitor = self._visitors.at(int(frame.get(zmq.SRCFD)))
         if visitor.link is not None:
             self._lose(visitor.link)
             visitor.link = None
         if not (whole and message.startswith(HELLO) and message[HEADER_SIZE:] == PROTOCOL):
-            self._refuse(visitor, "does not speak " + PROTOCOL.decode())
+            self._visitors.refuse(visitor, "does not speak " + PROTOCOL.decode())
             return
         try:
             remote, facts = self._describe(visitor, str(frame.get("Peer-Address")))
         except OSError as exc:
-            self._refuse(visitor, str(exc))
+            self._visitors.refuse(visitor, str(exc))
             return
         certificate = bytes.fromhex(str(frame.get("User-Id")))
         facts = PeerFacts(facts.pid, facts.uid, certificate, None, facts.same_host, encrypted=True)
         self._introduce(identity, visitor, message[1:HEADER_SIZE], remote, facts)
 
-    def _describe(self, visitor: _Visitor, host: str) -> tuple[Address, PeerFacts]:
+    def _describe(self, visitor: Visitor, host: str) -> tuple[Address, PeerFacts]:
         if visitor.wire is not None:
             return self._describe_peer(visitor.wire)
         # It has gone already, before this task came to look; what it sent is as good as any.
@@ -264,24 +243,19 @@ class ZmqListener:
         return Address(self.address.scheme, host), PeerFacts()
 
     def _introduce(
-        self, identity: bytes, visitor: _Visitor, token: bytes, remote: Address, facts: PeerFacts
+        self, identity: bytes, visitor: Visitor, token: bytes, remote: Address, facts: PeerFacts
     ) -> None:
         if self._peers is None or self._closed:
-            self._refuse(visitor, "the listener is closing")
+            self._visitors.refuse(visitor, "the listener is closing")
             return
         link = RouterLink(self, identity, visitor)
         limit = self._options.handshake_frame
         link.connection = ZmqConnection(link, token, self.address, remote, facts, limit)
         visitor.link = self._by_identity[identity] = link
-        self._watched.pop(visitor, None)
+        self._visitors.acquit(visitor)
         if visitor.wire is None:
             self._lose(link)
         self._peers.admit(link.connection)
-
-    def _refuse(self, visitor: _Visitor, reason: str) -> None:
-        if visitor.wire is not None:
-            self._log.warning("refused", "%s refused peer %s: %s", self.address, visitor.wire.peer, reason)
-            hang_up(visitor.descriptor, visitor.wire.inode)
 
     def _discard_parts(self) -> None:
         while self._socket.get(zmq.RCVMORE):
@@ -292,66 +266,18 @@ class ZmqListener:
     def _read_events(self) -> None:
         while (event := read_event(self._monitor)) is not None:
             number, descriptor = event
+            if number in (Event.ACCEPTED, Event.DISCONNECTED):
+                link = self._visitors.left(descriptor)
+                if link is not None:
+                    self._lose(link)
             if number == Event.ACCEPTED:
-                self._accepted(descriptor)
-            elif number == Event.DISCONNECTED:
-                self._disconnected(descriptor)
+                self._visitors.arrived(descriptor)
             elif number == Event.CLOSED:
                 self._stopped = True
-
-    def _accepted(self, descriptor: int) -> None:
-        self._disconnected(descriptor)  # in case libzmq could not tell
-        wire = describe(descriptor)
-        visitor = self._visitors[descriptor] = _Visitor(descriptor, wire, 0.0)
-        self._watch(visitor, self._options.connect_timeout)
-        if wire is not None and is_scarce(descriptor):
-            # libzmq 4.3 aborts the process when it finds no descriptor for a peer of a socket file.
-            self._log.warning("scarce", "%s: descriptors run out: turned %s away", self.address, wire.peer)
-            hang_up(descriptor, wire.inode)
-        elif len(self._visitors) > 2 * self._options.max_connections:
-            self._drop_oldest_stranger()
-
-    def _disconnected(self, descriptor: int) -> None:
-        visitor = self._visitors.pop(descriptor, None)
-        if visitor is None:
-            return
-        self._watched.pop(visitor, None)
-        if visitor.link is not None:
-            self._lose(visitor.link)
-        elif visitor.wire is not None:
-            peer = visitor.wire.peer
-            self._log.warning(
-                "stranger", "%s refused peer %s: it did not get through CURVE", self.address, peer
-            )
 
     def _lose(self, link: RouterLink) -> None:
         if self._by_identity.get(link.identity) is link and link not in self._gone:
             self._gone.append(link)
-
-    def _drop_oldest_stranger(self) -> None:
-        for visitor in self._watched:
-            if visitor.link is None and visitor.wire is not None:
-                del self._watched[visitor]
-                hang_up(visitor.descriptor, visitor.wire.inode)
-                return
-
-    def _watch(self, visitor: _Visitor, seconds: float) -> None:
-        visitor.deadline = trio.current_time() + seconds
-        self._watched[visitor] = None
-        self._something_watched.set()
-
-    async def _sweep_forever(self) -> None:
-        """Hang up on those that do not say HELLO, and on those that do not go when told."""
-        while True:
-            await self._something_watched.wait()
-            self._something_watched = trio.Event()
-            while self._watched:
-                await trio.sleep(_SWEEP_INTERVAL)
-                now = trio.current_time()
-                for visitor in [visitor for visitor in self._watched if visitor.deadline <= now]:
-                    del self._watched[visitor]
-                    if visitor.wire is not None:
-                        hang_up(visitor.descriptor, visitor.wire.inode)
 
     # -- the end --------------------------------------------------------------------------------------
 
@@ -376,12 +302,9 @@ class ZmqListener:
         if self.pump.closed:
             return
         self.pump.close()
-        for link in [*self._by_identity.values()]:
-            with contextlib.suppress(zmq.ZMQError):
-                link.connection.cut(OSError(errno.ESHUTDOWN, os.strerror(errno.ESHUTDOWN)))
+        for link in self._by_identity.values():
+            link.connection.cut(OSError(errno.ESHUTDOWN, os.strerror(errno.ESHUTDOWN)))
         self._by_identity.clear()
-        self._visitors.clear()
-        self._watched.clear()
         self._hub.close(self._socket, self._monitor, LINGER)
         self._hub.close_domain(self._domain)
         self._hub.release()

@@ -85,8 +85,8 @@ class Pump:
         """Stop; every waiting task looks at its condition again. Idempotent."""
         if self.closed:
             return
-        self.closed = True
         self._interrupt()
+        self.closed = True
         self._selector.close()
         for seat in list(self._followers):
             self.wake(seat)
@@ -129,5 +129,6 @@ class Pump:
 
     def _interrupt(self) -> None:
         """Wake the driver, without closing anything: this is how trio lets another task do that."""
-        if self._driver is not None:
+        # Once closed, the number may be somebody else's; and the driver is on its way already.
+        if self._driver is not None and not self.closed:
             notify_closing(self._descriptor)
