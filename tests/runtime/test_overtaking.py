@@ -58,7 +58,7 @@ async def test_large_calls_go_on_beside_full_streams(autojump_clock: trio.testin
         async with trio.open_nursery() as floods:
             for _ in range(8):
                 floods.start_soon(flood)
-            await trio.sleep(0)
+            await trio.lowlevel.checkpoint()
             assert await portal.run(count_bytes, b"x" * 4_000_000) == 4_000_000
             floods.cancel_scope.cancel()
         await nursery.cancel()

@@ -251,8 +251,10 @@ class Channel(SendingHalf):
     async def _read(
         self, dispatch: Callable[[Channel, Any], None], frames: Sequence[Buffer]
     ) -> TransportClosed:
+        answers = 0
         try:
             while True:
+                before = self.backlog
                 for frame in frames:
                     message = self._decode(frame)
                     if message is not None:
@@ -261,6 +263,13 @@ class Channel(SendingHalf):
                             dispatch(self, message)
                         else:
                             sink.deliver(message)
+                # What was said in reply and not taken since: a peer that only asks must not fill this side.
+                answers = answers + self.backlog - before if self._queue else 0
+                if answers > self.limits.max_buffered:
+                    return TransportClosed(
+                        f"channel to {self.aid}: it takes no answers, {answers} bytes of them wait "
+                        "(Limits.max_buffered)"
+                    )
                 frames = await self.connection.receive()
                 if not frames:
                     return TransportClosed(f"channel to {self.aid} was closed by the peer")
@@ -390,6 +399,8 @@ class Channel(SendingHalf):
             if not self.closed:
                 with trio.move_on_after(timeout):
                     await (self.drained() if self._reading else self._flush_all())
+        except (TransportClosed, trio.ClosedResourceError):
+            pass  # the peer has gone: nobody is left to hand it to
         finally:
             self._closing = self.closed = True
             with trio.CancelScope(shield=True):

@@ -41,8 +41,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     max_connections: int = 1024
     #: Dialogs open at once on one channel. About 1 KB each, so some 100 MB at worst.
     max_dialogs: int = 100_000
-    #: Bytes of received payloads and unfinished chunks waiting on one channel. A quarter of the largest
-    #: message would not do on a small host, twice the usual window times a few dozen streams does.
+    #: Bytes that wait on one channel: unfinished chunks; answers that the peer does not take, beyond which
+    #: the channel is closed; small messages to it, beyond which its calls are refused. A quarter of the
+    #: largest message would not do on a small host, twice the usual window times a few dozen streams does.
     max_buffered: int = 256 * _MIB
     #: Receive window of one direction of a stream: this many messages ...
     window_messages: int = 64

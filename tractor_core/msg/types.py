@@ -298,5 +298,5 @@ class Bootstrap(msgspec.Struct):
     tls: TLSConfig | None = None
     #: Where transports and backends are found, without a scan.
     plugins: list[PluginEntry] = []
-    #: Those of the parent; here and not in the ``ActorSpec``, which comes over a channel that has limits already.
+    #: Those of the parent; not in the ``ActorSpec``, which comes over a channel that has limits already.
     limits: dict[str, Any] = {}

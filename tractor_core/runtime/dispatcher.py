@@ -73,6 +73,10 @@ class Dispatcher:
             raise ActorTooSlowError(
                 f"more than {actor.limits.max_dialogs} dialogs on one channel (Limits.max_dialogs)"
             )
+        if channel.backlog > actor.limits.max_buffered:
+            raise ActorTooSlowError(
+                f"{channel.backlog} bytes wait already for {channel.aid} to take them (Limits.max_buffered)"
+            )
         if (message.cid & 1) != (1 if channel.dialled else 0) or message.cid < 0:
             raise ValueError(f"context id {message.cid} is not the sender's to choose")
         if message.target.startswith(PREFIX):

@@ -51,7 +51,7 @@ class ServedCall:
         self.chan = channel
         self.dialog = dialog
         self.scope = trio.CancelScope()
-        #: See ``Context.failure``; a call has no stream that could fail.
+        #: What the peer did wrong: the outcome, whatever the task makes of its cancellation.
         self.failure: Exception | None = None
 
     @property
@@ -64,7 +64,8 @@ class ServedCall:
         try:
             wake = dialog.receive(message)
         except ProtocolViolation as error:
-            log.warning("protocol violation by %s: %s", self.chan.aid, error)
+            self.failure = TransportClosed(f"protocol violation by {self.chan.aid}: {error}")
+            log.warning("%s", self.failure)
             self.scope.cancel()
             return
         for answer in dialog.outbox:
@@ -141,6 +142,9 @@ async def _run(actor: Actor, served: Served, body: Body, check: Check | None) ->
     try:
         with served.scope:
             result = await body()
+            if channel.clogged(dialog.cid):
+                # The dialog stays open meanwhile, and counts: a peer that takes no results gets no new ones.
+                await channel.room(dialog.cid)
             finished = True
     except BaseException as raised:
         error = raised
