@@ -2,87 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
-
 import pytest
 import trio
 import trio.testing
+from lookup_trees import (
+    ENDPOINTS,
+    HERE,
+    KEY,
+    THERE,
+    pid_of,
+    refusing,
+    registered,
+    settled,
+    taken_away,
+    tree,
+    wait_for,
+    whoami,
+)
 from other_roots import OtherRoot, other_root
 
 import tractor_core as tractor
 from tractor_core.discovery.link import RegistryLink
 from tractor_core.discovery.lookup import LocalRegistry
-from tractor_core.discovery.registrar import MAX_ADDRESSES, Found
 from tractor_core.errors import AuthenticationFailed, TransportClosed
-from tractor_core.seams import TransportOptions
-from tractor_core.testing.mem import MemConnection, MemNetwork, MemTransport
-
-HERE, THERE = "mem://registry", "mem://registry-of-others"
-KEY = "a key of this tree alone"
-
-
-async def whoami() -> str:
-    return tractor.current_actor().name
-
-
-async def pid_of(name: str) -> str | None:
-    """What an actor elsewhere finds under a name: its uuid."""
-    async with tractor.find_actor(name) as portal:
-        return None if portal is None else portal.chan.aid.uuid
-
-
-@asynccontextmanager
-async def tree(**options: object) -> AsyncIterator[tractor.ActorNursery]:
-    """A root that is the registrar, and a nursery of in-process actors that are ended with the block."""
-    options = {"registry_addrs": [HERE], "start_method": "inproc", **options}
-    async with tractor.open_root_actor(**options), tractor.open_nursery() as nursery:
-        yield nursery
-        await nursery.cancel()
-
-
-async def registered(name: str) -> list[Found]:
-    async with tractor.get_registry() as registry:
-        found = await registry.run_from_ns("self", "find", name=name)
-    return found if isinstance(registry, LocalRegistry) else [Found(**entry) for entry in found]
-
-
-@contextmanager
-def refusing(*names: str) -> Iterator[None]:
-    """Whoever dials ``mem://<name>`` meanwhile is refused; who is bound there does not notice."""
-    connect = MemTransport.connect
-
-    async def refuse(
-        self: MemTransport, address: tractor.Address, options: TransportOptions
-    ) -> MemConnection:
-        if address.host in names:
-            raise ConnectionRefusedError(f"nobody listens on {address}")
-        return await connect(self, address, options)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(MemTransport, "connect", refuse)
-        yield
-
-
-@contextmanager
-def taken_away(name: str) -> Iterator[None]:
-    """``mem://<name>`` is free meanwhile, though somebody is bound there."""
-    listeners = MemNetwork.current().listeners
-    away = listeners.pop(name)
-    yield
-    listeners[name] = away
-
-
-async def settled() -> None:
-    await trio.testing.wait_all_tasks_blocked()
-
+from tractor_core.testing.mem import MemNetwork, MemTransport
 
 # -- find_actor ------------------------------------------------------------------------------------
 
 
 async def test_an_actor_is_found_as_soon_as_it_was_started(autojump_clock: trio.testing.MockClock) -> None:
     async with tree() as nursery:
-        started = await nursery.start_actor("worker", enable_modules=[__name__])
+        started = await nursery.start_actor("worker", enable_modules=[ENDPOINTS])
         async with tractor.find_actor("worker") as portal:
             assert portal is not None
             # A connected peer: no second connection is made, and none closed.
@@ -93,8 +43,8 @@ async def test_an_actor_is_found_as_soon_as_it_was_started(autojump_clock: trio.
 
 async def test_siblings_find_each_other(autojump_clock: trio.testing.MockClock) -> None:
     async with tree() as nursery:
-        one = await nursery.start_actor("one", enable_modules=[__name__])
-        two = await nursery.start_actor("two", enable_modules=[__name__])
+        one = await nursery.start_actor("one", enable_modules=[ENDPOINTS])
+        two = await nursery.start_actor("two", enable_modules=[ENDPOINTS])
         assert await one.run(pid_of, "two") == two.chan.aid.uuid
         assert await two.run(pid_of, "one") == one.chan.aid.uuid
         assert await one.run(pid_of, "root") == tractor.current_actor().aid.uuid
@@ -116,13 +66,13 @@ async def test_nobody_of_that_name(autojump_clock: trio.testing.MockClock) -> No
 async def test_an_actor_does_not_find_itself(autojump_clock: trio.testing.MockClock) -> None:
     async with tree() as nursery:
         assert await pid_of("root") is None
-        worker = await nursery.start_actor("worker", enable_modules=[__name__])
+        worker = await nursery.start_actor("worker", enable_modules=[ENDPOINTS])
         assert await worker.run(pid_of, "worker") is None
 
 
 async def test_of_several_of_one_name_the_newest(autojump_clock: trio.testing.MockClock) -> None:
     async with tree() as nursery:
-        asker = await nursery.start_actor("asker", enable_modules=[__name__])
+        asker = await nursery.start_actor("asker", enable_modules=[ENDPOINTS])
         first = await nursery.start_actor("twin")
         second = await nursery.start_actor("twin")
         uuids = [first.chan.aid.uuid, second.chan.aid.uuid]
@@ -140,7 +90,7 @@ async def test_of_several_of_one_name_the_newest(autojump_clock: trio.testing.Mo
 async def test_a_connection_made_for_it_is_closed_with_the_block(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    async with tree(enable_modules=[__name__]), other_root(registry_addrs=[HERE]) as other:
+    async with tree(enable_modules=[ENDPOINTS]), other_root(registry_addrs=[HERE]) as other:
 
         async def use() -> None:
             async with tractor.find_actor("root") as portal:
@@ -241,7 +191,7 @@ async def test_a_child_in_the_middle_of_its_boot_is_not_found(autojump_clock: tr
     async with tree() as nursery:
         async with trio.open_nursery() as looking:
             looking.start_soon(look)
-            worker = await nursery.start_actor("slow", enable_modules=[__name__])
+            worker = await nursery.start_actor("slow", enable_modules=[ENDPOINTS])
             async with tractor.find_actor("slow") as portal:
                 assert portal is not None
                 assert await portal.run(whoami) == "slow"
@@ -254,7 +204,7 @@ async def test_a_child_in_the_middle_of_its_boot_is_not_found(autojump_clock: tr
 
 
 async def test_a_registrar_elsewhere_is_asked(autojump_clock: trio.testing.MockClock) -> None:
-    async with tree(), other_root(name="other", registry_addrs=[THERE], enable_modules=[__name__]):
+    async with tree(), other_root(name="other", registry_addrs=[THERE], enable_modules=[ENDPOINTS]):
         async with tractor.find_actor("other") as portal:
             assert portal is None
         async with tractor.find_actor("other", registry_addrs=[THERE]) as portal:
@@ -332,7 +282,7 @@ async def test_the_registry_inside_the_registrar_in_a_child_and_by_address(
                 await registry.run_from_ns("self", "register")
         async with tractor.get_registry(HERE) as registry:
             assert isinstance(registry, LocalRegistry)
-        child = await nursery.start_actor("child", enable_modules=[__name__])
+        child = await nursery.start_actor("child", enable_modules=[ENDPOINTS])
         # Over the channel that is there anyway.
         assert await child.run(describe_registry) == ("first", HERE)
         assert len(MemNetwork.current().dialled("registry")) == 1
@@ -345,7 +295,7 @@ async def query(name: str) -> str | None:
 
 async def test_an_actor_is_asked_for_without_connecting(autojump_clock: trio.testing.MockClock) -> None:
     async with tree() as nursery:
-        child = await nursery.start_actor("child", enable_modules=[__name__])
+        child = await nursery.start_actor("child", enable_modules=[ENDPOINTS])
         connections = len(MemNetwork.current().connections)
         url = (await registered("child"))[0].addresses[0]
         assert await query("child") == await child.run(query, "child") == url
@@ -357,11 +307,6 @@ async def test_an_actor_is_asked_for_without_connecting(autojump_clock: trio.tes
 # -- wait_for_actor --------------------------------------------------------------------------------
 
 
-async def wait_for(name: str) -> str:
-    async with tractor.wait_for_actor(name) as portal:
-        return portal.chan.aid.uuid
-
-
 async def test_waiting_before_and_after(autojump_clock: trio.testing.MockClock) -> None:
     got: list[str] = []
 
@@ -369,7 +314,7 @@ async def test_waiting_before_and_after(autojump_clock: trio.testing.MockClock) 
         got.append(await (wait_for("late") if portal is None else portal.run(wait_for, "late")))
 
     async with tree() as nursery:
-        asker = await nursery.start_actor("asker", enable_modules=[__name__])
+        asker = await nursery.start_actor("asker", enable_modules=[ENDPOINTS])
         async with trio.open_nursery() as tasks:
             for portal in (None, asker, asker, None):
                 tasks.start_soon(waiting, portal)
@@ -382,7 +327,7 @@ async def test_waiting_before_and_after(autojump_clock: trio.testing.MockClock) 
 
 async def test_waiting_is_cancelled_and_leaves_nothing(autojump_clock: trio.testing.MockClock) -> None:
     async with tree() as nursery:
-        asker = await nursery.start_actor("asker", enable_modules=[__name__])
+        asker = await nursery.start_actor("asker", enable_modules=[ENDPOINTS])
         with trio.move_on_after(1) as scope:
             await asker.run(wait_for, "nobody")
         assert scope.cancelled_caught
@@ -416,195 +361,3 @@ async def _wait_for_another(gone: OtherRoot) -> None:
         async with other_root(name="other", registry_addrs=[HERE]) as new:
             await trio.sleep(5)
             assert answers == [new.actor.aid.uuid] != [gone.actor.aid.uuid]
-
-
-# -- entries come and go ---------------------------------------------------------------------------
-
-
-@tractor.context
-async def own_one(ctx: tractor.Context, name: str) -> None:
-    async with tractor.open_nursery() as nursery:
-        portal = await nursery.start_actor(name, enable_modules=[__name__])
-        await ctx.started(portal.chan.aid.uuid)
-        async with ctx.open_stream() as stream:
-            async for _ in stream:
-                pass
-        await nursery.cancel()
-
-
-async def test_a_child_of_a_child_is_registered_and_goes_with_its_end(
-    autojump_clock: trio.testing.MockClock,
-) -> None:
-    async with tree() as nursery:
-        child = await nursery.start_actor("child", enable_modules=[__name__])
-        async with child.open_context(own_one, name="grandchild") as (ctx, uuid):
-            assert await pid_of("grandchild") == uuid
-            async with tractor.find_actor("grandchild", raise_on_none=True) as portal:
-                assert portal is not None
-                assert await portal.run(whoami) == "grandchild"
-                assert await portal.run(pid_of, "child") == child.chan.aid.uuid
-            async with ctx.open_stream():
-                pass
-        assert await registered("grandchild") == []
-        assert len(await registered("child")) == 1
-
-
-async def test_an_ended_actor_is_gone_at_once(autojump_clock: trio.testing.MockClock) -> None:
-    async with tree() as nursery:
-        asker = await nursery.start_actor("asker", enable_modules=[__name__])
-        worker = await nursery.start_actor("worker", enable_modules=[__name__])
-        assert await worker.cancel_actor()
-        await worker.chan.wait_closed()
-        assert await registered("worker") == []
-        assert await pid_of("worker") is None
-        assert await asker.run(pid_of, "worker") is None
-
-
-async def test_an_ending_actor_does_not_register_again(autojump_clock: trio.testing.MockClock) -> None:
-    async with tree():
-        async with tractor.watch_actors("other") as changes:
-            async with other_root(name="other", registry_addrs=[HERE]):
-                pass
-            seen = []
-            with trio.move_on_after(60):
-                async for change in changes:
-                    seen.append(change[0])
-        assert seen == ["registered", "unregistered"]
-
-
-async def test_a_cut_connection_takes_the_entry_along_until_it_is_made_anew(
-    autojump_clock: trio.testing.MockClock,
-) -> None:
-    async with tree(), other_root(name="other", registry_addrs=[HERE]) as other:
-        async with tractor.watch_actors("other") as changes:
-            assert (await anext(changes))[0] == "registered"
-            for connection in MemNetwork.current().dialled("registry"):
-                connection.abort()
-            assert (await anext(changes))[0] == "unregistered"
-            assert (await anext(changes))[0] == "registered"
-        assert [entry.uuid for entry in await registered("other")] == [other.actor.aid.uuid]
-
-
-# -- what a registrar takes ------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "addresses", [["nonsense"], [5], 5, None, ["mem://a"] * (MAX_ADDRESSES + 1), [["tcp", "x", "y"]]]
-)
-async def test_nonsense_is_not_registered(autojump_clock: trio.testing.MockClock, addresses: object) -> None:
-    async with tree():
-        async with other_root(name="other", registry_addrs=["mem://own"]) as other:
-            await other.run(register_nonsense, addresses)
-        assert [entry.name for entry in await registered("root")] == ["root"]
-
-
-async def register_nonsense(addresses: object) -> None:
-    async with tractor.open_portal(HERE) as portal:
-        for wrong in ({"addresses": addresses}, {}, {"name": "root", "addresses": []}):
-            with pytest.raises(tractor.RemoteActorError):
-                await portal.run_from_ns("self", "register", **wrong)
-        with pytest.raises(tractor.RemoteActorError):
-            await portal.run_from_ns("self", "find", name=["a"])
-        assert len(await portal.run_from_ns("self", "find", name="root")) == 1
-
-
-async def test_the_old_name_of_the_registrar() -> None:
-    from tractor_core.discovery import registrar
-
-    with pytest.warns(DeprecationWarning, match="Registrar"):
-        assert registrar.Arbiter is tractor.Registrar
-
-
-async def test_transports_in_a_look_up_are_no_longer_said(autojump_clock: trio.testing.MockClock) -> None:
-    async with tree():
-        with pytest.warns(DeprecationWarning, match="enable_transports"):
-            async with tractor.find_actor("nobody", enable_transports=["mem"]) as portal:
-                assert portal is None
-
-
-# -- a registrar that goes -------------------------------------------------------------------------
-
-
-async def test_without_a_registrar_connected_peers_go_on_and_everybody_registers_again(
-    autojump_clock: trio.testing.MockClock,
-) -> None:
-    async with other_root(registry_addrs=[HERE]) as old:
-        async with (
-            tractor.open_root_actor(name="member", registry_addrs=[HERE], start_method="inproc"),
-            tractor.open_nursery() as nursery,
-        ):
-            worker = await nursery.start_actor("worker", enable_modules=[__name__])
-            await old.close()
-            assert await worker.run(whoami) == "worker"
-            async with tractor.find_actor("worker") as portal:
-                assert portal is not None
-            began = trio.current_time()
-            with pytest.raises(TransportClosed, match="registrar is gone"):
-                await pid_of("stranger")
-            assert trio.current_time() - began < 10
-            await trio.sleep(300)
-            async with trio.open_nursery() as tasks:
-                waited: list[str] = []
-
-                async def waiting() -> None:
-                    waited.append(await wait_for("stranger"))
-
-                tasks.start_soon(waiting)
-                await trio.sleep(300)
-                async with other_root(name="stranger", registry_addrs=[HERE]) as new:
-                    await trio.sleep(10)
-                    assert await new.run(registered, "member")
-                    assert await new.run(registered, "worker")
-                    assert await new.run(pid_of, "worker") == worker.chan.aid.uuid
-                    assert waited == [new.actor.aid.uuid]
-            await nursery.cancel()
-
-
-async def test_waiting_goes_on_when_the_registrar_ends_and_comes_back(
-    autojump_clock: trio.testing.MockClock,
-) -> None:
-    async def run_registrar(nursery: trio.Nursery) -> OtherRoot:
-        return await nursery.start(_keep_root, HERE)
-
-    async with trio.open_nursery() as registrars:
-        old = await run_registrar(registrars)
-        async with tractor.open_root_actor(name="member", registry_addrs=[HERE]):
-            async with trio.open_nursery() as tasks:
-                waited: list[str] = []
-
-                async def waiting() -> None:
-                    waited.append(await wait_for("awaited"))
-
-                tasks.start_soon(waiting)
-                await trio.sleep(1)
-                await old.close()
-                await trio.sleep(20)
-                await run_registrar(registrars)
-                await trio.sleep(20)
-                assert waited == []
-                async with other_root(name="awaited", registry_addrs=[HERE]) as late:
-                    await trio.sleep(1)
-                    assert waited == [late.actor.aid.uuid]
-        registrars.cancel_scope.cancel()
-
-
-async def _keep_root(registry: str, *, task_status: trio.TaskStatus[OtherRoot]) -> None:
-    async with other_root(registry_addrs=[registry]) as root:
-        task_status.started(root)
-        await root.ended.wait()
-
-
-async def test_a_link_never_settles_on_an_actor_that_is_no_registrar(
-    autojump_clock: trio.testing.MockClock,
-) -> None:
-    async with other_root(registry_addrs=[HERE]) as old:
-        async with tractor.open_root_actor(name="member", registry_addrs=[HERE]) as member:
-            await old.close()
-            async with other_root(registry_addrs=[THERE], bind_addrs=[]) as third:
-                async with other_root(name="plain", registry_addrs=[THERE], bind_addrs=[HERE]):
-                    await trio.sleep(20)
-                    assert not any(c.aid.name == "plain" for peers in member.peers.values() for c in peers)
-                    assert third.actor.is_registrar
-            async with other_root(name="right", registry_addrs=[HERE]) as right:
-                await trio.sleep(10)
-                assert await right.run(registered, "member")

@@ -41,13 +41,14 @@ class Address(msgspec.Struct, frozen=True):
 
     @property
     def advertised(self) -> Address:
-        """What others are told of a bound address: itself, or with the host and port of ``?advertise=``."""
+        """What others are told of a bound address: itself, or with host, port and path of ``?advertise=``."""
         told = self.param("advertise")
         if told is None:
             return self
-        host, port = _parse_authority(self.url, told)
+        authority, slash, path = told.partition("/")
+        host, port = _parse_authority(self.url, authority)
         params = tuple(pair for pair in self.params if pair[0] != "advertise")
-        return msgspec.structs.replace(self, host=host, port=port, params=params)
+        return Address(self.scheme, host, port, slash + path or self.path, params)
 
     def with_port(self, port: int) -> Address:
         """The same address with another port (a listener bound to port 0 reports the real one)."""

@@ -45,9 +45,8 @@ def as_bound(address: Address, port: int) -> Address:
     )
     host = f"[{other.host}]" if ":" in other.host else other.host
     kept = tuple(pair for pair in address.params if pair[0] != "advertise")
-    return msgspec.structs.replace(
-        address, port=port, params=(*kept, ("advertise", f"{host}:{other.port or port}"))
-    )
+    told = f"{host}:{other.port or port}{other.path}"
+    return msgspec.structs.replace(address, port=port, params=(*kept, ("advertise", told)))
 
 
 def primary_address(wildcard: str) -> str:

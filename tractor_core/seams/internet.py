@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import errno
-import ipaddress
 import os
 import socket
 from typing import Any, TypeAlias
 
+import msgspec
 import trio
 
 from .address import Address
+from .hosts import WILDCARDS, is_loopback, is_numeric
 
 #: Unsent bytes the kernel holds before it says "not writable" (bytes). Small, so that a short frame
 #: is not stuck behind megabytes of chunks that were handed over before it.
@@ -29,27 +30,6 @@ BACKLOG = 1024
 SocketName: TypeAlias = "tuple[str, int] | tuple[str, int, int, int]"
 
 
-def is_numeric(host: str) -> bool:
-    """Whether the host is an IP address, so that no resolver need be asked."""
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this host can reach that one."""
-    if host.lower().rstrip(".") == "localhost":
-        return True
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return (mapped or address).is_loopback
-
-
 async def dial_tcp(address: Address) -> socket.socket:
     """Connect to ``address.host`` and ``.port``; a name is tried on all its addresses at once, staggered.
 
@@ -58,7 +38,9 @@ async def dial_tcp(address: Address) -> socket.socket:
     assert address.port is not None
     if not is_numeric(address.host):
         return await _dial_name(address.host, address.port, address)
-    family, name = await _resolve(address)
+    # What is bound to every address of this host is found on its loopback.
+    host = WILDCARDS.get(address.host, address.host)
+    family, name = await _resolve(msgspec.structs.replace(address, host=host))
     sock = trio.socket.socket(family, socket.SOCK_STREAM)
     try:
         await sock.connect(name)

@@ -17,10 +17,11 @@ from tractor_core.seams import (
     TransportOptions,
 )
 from tractor_core.seams.hosts import WILDCARDS, is_loopback
+from tractor_core.seams.internet import SocketName, dial_tcp, set_options
 from tractor_core.seams.tls import client_context, demand_tls, server_context
 
 from . import addresses
-from .endpoints import SocketName, answer_in_time, bind, dial, prepare
+from .endpoints import answer_in_time, bind, own_name
 from .tls_connection import TlsConnection
 
 
@@ -67,7 +68,7 @@ class TlsTransport:
         address = addresses.parse(address.url, addresses.TLS)
         context = client_context(demand_tls(options.tls, addresses.TLS))
         with answer_in_time(address, options):
-            sock = await dial(address)
+            sock = await dial_tcp(address)
             try:
                 connection = _connection(
                     sock, address, context, options, hostname=WILDCARDS.get(address.host, address.host)
@@ -92,6 +93,7 @@ class TlsTransport:
         sock, bound = await bind(address)
 
         def accepted(peer: socket.socket, peer_name: SocketName) -> TlsConnection:
+            set_options(peer)
             remote = addresses.from_socket_name(peer_name, addresses.TLS)
             return _connection(peer, remote, context, options)
 
@@ -132,7 +134,7 @@ def _connection(
     *,
     hostname: str | None = None,
 ) -> TlsConnection:
-    local = addresses.from_socket_name(prepare(sock), addresses.TLS)
+    local = addresses.from_socket_name(own_name(sock), addresses.TLS)
     return TlsConnection(
         sock, local, remote, context, server_hostname=hostname, max_frame=options.handshake_frame
     )

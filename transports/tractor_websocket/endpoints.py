@@ -19,7 +19,8 @@ from tractor_core.seams import (
     SocketListener,
     TransportOptions,
 )
-from tractor_core.seams.internet import SocketName, bind_tcp, dial_tcp, is_loopback, set_options
+from tractor_core.seams.hosts import WILDCARDS, as_bound, is_loopback
+from tractor_core.seams.internet import SocketName, bind_tcp, dial_tcp, set_options
 from tractor_core.seams.tls import client_context, demand_tls, server_context
 
 from . import addresses
@@ -59,7 +60,7 @@ class WebSocketTransport:
 
     def distance(self, address: Address) -> int | None:
         """12 on loopback, 22 elsewhere: as near as TCP, and dearer."""
-        return 12 if is_loopback(address.host) else 22
+        return 12 if is_loopback(address.host) or address.host in WILDCARDS else 22
 
     def uses_tls(self, address: Address) -> bool:
         """Whether this is ``wss``."""
@@ -101,7 +102,7 @@ class WebSocketTransport:
         if self._secure:
             tls = tls_server(server_context(demand_tls(options.tls, "wss"), client_certificates=False))
         sock = await bind_tcp(address)
-        bound = address.with_port(sock.getsockname()[1])
+        bound = as_bound(address, sock.getsockname()[1])
         door = Door(address.path, origins, options.connect_timeout)
 
         def accepted(peer: socket.socket, name: SocketName) -> WebSocketConnection:

@@ -1,0 +1,88 @@
+"""Hosts: what is loopback, and what others are told of a bound address."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from typing import Any
+
+import pytest
+
+from tractor_core.seams import Address, hosts, parse_address
+
+
+@pytest.mark.parametrize(
+    ("url", "port", "bound", "told"),
+    [
+        ("tcp://127.0.0.1:0", 5, "tcp://127.0.0.1:5", "tcp://127.0.0.1:5"),
+        ("tcp://h:0?advertise=a.example:9", 5, "tcp://h:5?advertise=a.example:9", "tcp://a.example:9"),
+        ("tcp://h:0?advertise=a.example:0", 5, "tcp://h:5?advertise=a.example:5", "tcp://a.example:5"),
+        ("tcp://0.0.0.0:0?advertise=[::1]:0", 5, "tcp://0.0.0.0:5?advertise=[::1]:5", "tcp://[::1]:5"),
+        ("tcp://0.0.0.0:0", 5, "tcp://0.0.0.0:5?advertise=192.0.2.7:5", "tcp://192.0.2.7:5"),
+        ("tcp://[::]:0", 5, "tcp://[::]:5?advertise=[2001:db8::7]:5", "tcp://[2001:db8::7]:5"),
+        ("ws://0.0.0.0:0/a?x=1", 5, "ws://0.0.0.0:5/a?x=1&advertise=192.0.2.7:5", "ws://192.0.2.7:5/a?x=1"),
+    ],
+)
+def test_what_others_are_told(
+    monkeypatch: pytest.MonkeyPatch, url: str, port: int, bound: str, told: str
+) -> None:
+    own = {"0.0.0.0": "192.0.2.7", "::": "2001:db8::7"}
+    monkeypatch.setattr(hosts, "primary_address", own.__getitem__)
+    address = hosts.as_bound(parse_address(url), port)
+    assert address.url == bound
+    assert parse_address(address.url) == address
+    assert address.advertised.url == told
+    assert address.advertised.advertised == address.advertised
+
+
+@pytest.mark.parametrize("wildcard", ["0.0.0.0", "::"])
+def test_the_primary_address_is_one_of_this_hosts(wildcard: str) -> None:
+    found = hosts.primary_address(wildcard)
+    assert not ipaddress.ip_address(found).is_unspecified
+    family = socket.AF_INET6 if ":" in found else socket.AF_INET
+    with socket.socket(family) as sock:
+        sock.bind((found, 0))
+
+
+@pytest.mark.parametrize("wildcard", ["0.0.0.0", "::"])
+def test_a_host_without_a_way_out_is_reached_by_loopback(
+    monkeypatch: pytest.MonkeyPatch, wildcard: str
+) -> None:
+    class NoRoute(socket.socket):
+        def connect(self, address: Any) -> None:
+            raise OSError(101, "Network is unreachable")
+
+    monkeypatch.setattr(hosts.socket, "socket", NoRoute)
+    assert hosts.primary_address(wildcard) == hosts.WILDCARDS[wildcard]
+
+
+@pytest.mark.parametrize(
+    ("host", "loopback"),
+    [
+        ("127.0.0.1", True),
+        ("127.3.2.1", True),
+        ("::1", True),
+        ("::ffff:127.0.0.1", True),
+        ("localhost", True),
+        ("LOCALHOST.", True),
+        ("0.0.0.0", False),
+        ("::", False),
+        ("192.0.2.1", False),
+        ("localhost.example", False),
+    ],
+)
+def test_loopback(host: str, loopback: bool) -> None:
+    assert hosts.is_loopback(host) is loopback
+
+
+@pytest.mark.parametrize("value", ["", "h", ":1", "h:", "h:x", "h:1/p", "h:99999", "::1:5"])
+def test_an_advertised_address_is_host_and_port(value: str) -> None:
+    with pytest.raises(ValueError, match="advertise="):
+        hosts.check_advertised("tcp://x:1", value)
+    hosts.check_advertised("tcp://x:1", "h:0")
+    hosts.check_advertised("tcp://x:1", "[::1]:5")
+
+
+def test_an_address_without_it_advertises_itself() -> None:
+    for address in (Address("uds", path="/a"), Address("mem", "x")):
+        assert address.advertised is address
