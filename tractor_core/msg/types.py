@@ -90,7 +90,7 @@ class Hello(Message, frozen=True, tag=1):
 class Auth(Message, frozen=True, tag=2):
     """Proof that the sender of the Hello may be here.
 
-    ``method`` is "key", "spawn", "peercred" or "certificate".
+    ``method`` is "key", "spawn", "token", "peercred" or "certificate".
     """
 
     method: str
