@@ -37,7 +37,7 @@ def make(directory: Path, hosts: Sequence[str], days: int, ca: Path | None) -> d
     an authority made before.
     """
     names = [CA_CERT, CERT, KEY, *([CA_KEY] if ca is None else [])]
-    there = [name for name in names if (directory / name).exists()]
+    there = [name for name in names if os.path.lexists(directory / name)]
     if there:
         raise FileExistsError(f"{directory} has {', '.join(there)} already, and nothing is overwritten")
     authority = _new_authority(days) if ca is None else _read_authority(ca)
