@@ -10,7 +10,10 @@ from lookup_trees import (
     HERE,
     KEY,
     THERE,
+    describe_registry,
+    fail_inside,
     pid_of,
+    query,
     refusing,
     registered,
     settled,
@@ -105,11 +108,6 @@ async def test_a_connection_made_for_it_is_closed_with_the_block(
             await other.run(fail_inside)
         await settled()
         assert len(MemNetwork.current().connections) == before
-
-
-async def fail_inside() -> None:
-    async with tractor.find_actor("root"):
-        raise KeyError
 
 
 async def test_the_nearest_address_wins(
@@ -266,12 +264,6 @@ async def test_a_bad_registry_address_says_so(autojump_clock: trio.testing.MockC
 # -- get_registry, query_actor ---------------------------------------------------------------------
 
 
-async def describe_registry() -> tuple[str, str]:
-    async with tractor.get_registry() as registry:
-        assert isinstance(registry, tractor.Portal)
-        return registry.chan.aid.name, registry.chan.raddr.url
-
-
 async def test_the_registry_inside_the_registrar_in_a_child_and_by_address(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
@@ -286,11 +278,6 @@ async def test_the_registry_inside_the_registrar_in_a_child_and_by_address(
         # Over the channel that is there anyway.
         assert await child.run(describe_registry) == ("first", HERE)
         assert len(MemNetwork.current().dialled("registry")) == 1
-
-
-async def query(name: str) -> str | None:
-    async with tractor.query_actor(name) as (address, _):
-        return None if address is None else address.url
 
 
 async def test_an_actor_is_asked_for_without_connecting(autojump_clock: trio.testing.MockClock) -> None:

@@ -2,97 +2,31 @@
 
 from __future__ import annotations
 
-import importlib
-import math
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
 import trio.testing
+from nursery_trees import (
+    ENDPOINTS,
+    LOG,
+    cancel_named,
+    empty_log,  # noqa: F401  (a fixture)
+    end_self,
+    fail,
+    fail_when_cancelled,
+    name,
+    nested_failure,
+    nursery,
+    slow_to_leave,
+    wait,
+)
 
 import tractor_core as tractor
-from tractor_core.errors import NoResult, PluginError
+from tractor_core.errors import NoResult
 from tractor_core.supervision.policy import TeardownPolicy
 
-pytestmark = pytest.mark.usefixtures("autojump_clock")
-
-#: What happened, in order; in-process actors can share it with the test.
-LOG: list[Any] = []
-
-
-@pytest.fixture(autouse=True)
-def _empty_log() -> None:
-    LOG.clear()
-
-
-@asynccontextmanager
-async def nursery(**options: Any) -> AsyncIterator[tractor.ActorNursery]:
-    options.setdefault("start_method", "inproc")
-    async with tractor.open_nursery(registry_addrs=["mem://nursery"], **options) as an:
-        yield an
-
-
-# -- endpoints -------------------------------------------------------------------------------
-
-
-async def name() -> str:
-    return tractor.current_actor().name
-
-
-async def wait(seconds: float = math.inf, *, result: Any = None) -> Any:
-    try:
-        await trio.sleep(seconds)
-    finally:
-        LOG.append(f"{tractor.current_actor().name} left")
-    return result
-
-
-async def fail(message: str, after: float = 0) -> None:
-    await trio.sleep(after)
-    raise ValueError(message)
-
-
-async def slow_to_leave(seconds: float) -> None:
-    try:
-        await trio.sleep_forever()
-    finally:
-        with trio.CancelScope(shield=True):
-            await trio.sleep(seconds)
-        LOG.append("left slowly")
-
-
-async def fail_when_cancelled(message: str) -> None:
-    try:
-        await trio.sleep_forever()
-    finally:
-        raise ValueError(message)
-
-
-async def end_self() -> None:
-    tractor.current_actor().cancel_soon()
-
-
-async def nested_failure(depth: int) -> None:
-    """Fail ``depth`` levels further down, by nurseries in endpoints."""
-    if depth == 0:
-        raise KeyError("deep down")
-    async with tractor.open_nursery() as an:
-        await an.run_in_actor(nested_failure, name=f"level{depth}", depth=depth - 1)
-
-
-async def nested_wait() -> None:
-    async with tractor.open_nursery() as an:
-        for index in range(2):
-            await an.run_in_actor(wait, name=f"grandchild{index}")
-
-
-async def cancel_named(target: str) -> bool:
-    async with tractor.find_actor(target) as portal:
-        assert portal is not None
-        return await portal.cancel_actor()
+pytestmark = pytest.mark.usefixtures("autojump_clock", "empty_log")
 
 
 # -- leaving the block -----------------------------------------------------------------------
@@ -109,7 +43,7 @@ async def test_the_block_waits_for_actors_that_run_once() -> None:
 
 async def test_the_block_waits_for_daemons_until_they_are_cancelled() -> None:
     async with nursery() as an:
-        portal = await an.start_actor("daemon", enable_modules=[__name__])
+        portal = await an.start_actor("daemon", enable_modules=[ENDPOINTS])
         async with trio.open_nursery() as tasks:
             with trio.move_on_after(100) as scope:
                 tasks.start_soon(portal.run, wait, 50)
@@ -211,7 +145,7 @@ async def test_an_error_in_the_block_cancels_all_and_is_raised_bare() -> None:
         async with nursery() as an:
             for index in range(3):
                 await an.run_in_actor(wait, name=f"waiter{index}")
-            portal = await an.start_actor("daemon", enable_modules=[__name__])
+            portal = await an.start_actor("daemon", enable_modules=[ENDPOINTS])
             assert await portal.run(name) == "daemon"
             raise error
     assert caught.value is error
@@ -330,8 +264,8 @@ async def test_cancelling_waits_until_actors_have_left() -> None:
 
 async def test_an_actor_that_ends_itself_is_no_error() -> None:
     async with nursery() as an:
-        portal = await an.start_actor("daemon", enable_modules=[__name__])
-        other = await an.start_actor("other", enable_modules=[__name__])
+        portal = await an.start_actor("daemon", enable_modules=[ENDPOINTS])
+        other = await an.start_actor("other", enable_modules=[ENDPOINTS])
         try:
             await portal.run(end_self)
         except tractor.ContextCancelled as error:
@@ -343,8 +277,8 @@ async def test_an_actor_that_ends_itself_is_no_error() -> None:
 
 async def test_an_actor_may_be_cancelled_by_its_sibling() -> None:
     async with nursery() as an:
-        victim = await an.start_actor("victim", enable_modules=[__name__])
-        sibling = await an.start_actor("sibling", enable_modules=[__name__])
+        victim = await an.start_actor("victim", enable_modules=[ENDPOINTS])
+        sibling = await an.start_actor("sibling", enable_modules=[ENDPOINTS])
         assert await sibling.run(cancel_named, target="victim")
         await victim.chan.wait_closed()
         assert await sibling.run(name) == "sibling"
@@ -353,8 +287,8 @@ async def test_an_actor_may_be_cancelled_by_its_sibling() -> None:
 
 async def test_a_task_of_an_actor_cancelled_by_its_sibling_says_so() -> None:
     async with nursery() as an:
-        victim = await an.start_actor("victim", enable_modules=[__name__])
-        sibling = await an.start_actor("sibling", enable_modules=[__name__])
+        victim = await an.start_actor("victim", enable_modules=[ENDPOINTS])
+        sibling = await an.start_actor("sibling", enable_modules=[ENDPOINTS])
 
         async def kill_later() -> None:
             await trio.sleep(1)
@@ -403,7 +337,7 @@ async def test_an_actor_whose_connection_breaks_is_missed() -> None:
 async def test_a_broken_connection_is_one_error() -> None:
     with pytest.raises(tractor.TransportClosed):
         async with nursery() as an:
-            portal = await an.start_actor("remote", enable_modules=[__name__])
+            portal = await an.start_actor("remote", enable_modules=[ENDPOINTS])
             async with trio.open_nursery() as tasks:
                 for _ in range(3):
                     tasks.start_soon(portal.run, wait)
@@ -413,7 +347,7 @@ async def test_a_broken_connection_is_one_error() -> None:
 
 async def test_an_actor_ends_with_the_portal_that_its_owner_closes() -> None:
     async with nursery() as an:
-        portal = await an.start_actor("daemon", enable_modules=[__name__])
+        portal = await an.start_actor("daemon", enable_modules=[ENDPOINTS])
         await portal.aclose()
     assert not an._children
 
@@ -430,259 +364,3 @@ async def test_actors_may_be_started_while_the_nursery_waits_for_others() -> Non
             await an.run_in_actor(wait, seconds=10)
             tasks.start_soon(start_later, an)
     assert LOG == ["later", "wait left"]
-
-
-# -- starting --------------------------------------------------------------------------------
-
-
-async def cancelled_after(steps: int, function: Callable[[], Awaitable[object]]) -> bool:
-    """Run ``function``, cancelled after so many ticks of the loop; whether it ended before."""
-    with trio.CancelScope() as scope:
-
-        async def canceller() -> None:
-            for _ in range(steps):
-                await trio.lowlevel.cancel_shielded_checkpoint()
-            scope.cancel()
-
-        async with trio.open_nursery() as tasks:
-            tasks.start_soon(canceller)
-            await function()
-            tasks.cancel_scope.cancel()
-    return not scope.cancelled_caught
-
-
-async def test_cancelled_while_starting_leaves_nothing() -> None:
-    async with nursery() as an:
-        for steps in range(0, 120, 3):
-            if await cancelled_after(steps, lambda: an.start_actor("victim")):
-                break
-            assert not an._children
-        else:
-            pytest.fail("it never started")
-        await an.cancel()
-        assert not an._children
-
-
-@pytest.mark.parametrize("steps", range(0, 60, 4))
-async def test_cancel_while_another_task_starts_an_actor(steps: int) -> None:
-    async with nursery() as an:
-        refused = []
-
-        async def starter() -> None:
-            try:
-                await an.start_actor("starting")
-            except RuntimeError as error:
-                refused.append(str(error))
-
-        async with trio.open_nursery() as tasks:
-            tasks.start_soon(starter)
-            for _ in range(steps):
-                await trio.lowlevel.checkpoint()
-            await an.cancel()
-        assert not an._children
-        assert all("cancelled" in message for message in refused), refused
-
-
-async def test_a_module_that_cannot_be_imported_fails_the_start_alone() -> None:
-    async with nursery() as an:
-        other = await an.start_actor("other", enable_modules=[__name__])
-        with pytest.raises((tractor.RemoteActorError, ModuleNotFoundError), match="no_such_module"):
-            await an.start_actor("broken", enable_modules=["no_such_module"])
-        assert await other.run(name) == "other"
-        await an.cancel()
-
-
-async def test_an_unknown_start_method_lists_those_there_are() -> None:
-    async with nursery() as an:
-        with pytest.raises(PluginError, match=r"carrier-pigeon[\s\S]*subprocess"):
-            await an.start_actor("bird", start_method="carrier-pigeon")
-        assert not an._children
-
-
-async def test_bad_options_are_refused_before_anything_starts() -> None:
-    async with nursery() as an:
-        with pytest.raises(TypeError, match="list of module names"):
-            await an.start_actor("actor", enable_modules="module")
-        with pytest.raises(TypeError, match="async function"):
-            await an.run_in_actor(len)  # type: ignore[arg-type]
-        with pytest.raises(ValueError, match="no options"):
-            await an.start_actor("actor", spawn_options={"colour": "red"})
-        with pytest.raises(PluginError, match="gopher"):
-            await an.start_actor("actor", bind_addrs=["gopher://here"])
-        assert not an._children
-
-
-async def test_names_may_be_used_twice() -> None:
-    async with nursery() as an:
-        first = await an.start_actor("twin", enable_modules=[__name__])
-        second = await an.start_actor("twin", enable_modules=[__name__])
-        assert first.chan.aid.uid != second.chan.aid.uid
-        await an.cancel()
-
-
-async def test_deprecated_names_of_options() -> None:
-    async with nursery() as an:
-        with pytest.warns(DeprecationWarning, match="enable_modules"):
-            portal = await an.start_actor("old", rpc_module_paths=[__name__])
-        assert await portal.run(name) == "old"
-        with pytest.warns(DeprecationWarning, match="bind_addrs"):
-            await an.start_actor("bound", tpt_bind_addrs=["mem://bound"])
-        await an.cancel()
-
-
-# -- nurseries in one actor --------------------------------------------------------------------
-
-
-async def test_nested_nurseries_in_one_actor() -> None:
-    async with nursery() as outer:
-        portal = await outer.start_actor("outer", enable_modules=[__name__])
-        with pytest.raises(tractor.RemoteActorError, match="inside"):
-            async with tractor.open_nursery() as inner:
-                await inner.run_in_actor(wait)
-                await inner.run_in_actor(fail, message="inside", after=1)
-        assert LOG == ["wait left"]
-        assert await portal.run(name) == "outer"
-        await portal.cancel_actor()
-
-
-async def test_an_error_in_an_inner_nursery_ends_both() -> None:
-    with pytest.raises(tractor.RemoteActorError, match="inside"):
-        async with nursery() as outer:
-            await outer.start_actor("outer")
-            async with tractor.open_nursery() as inner:
-                await inner.run_in_actor(fail, message="inside")
-
-
-async def test_a_nursery_in_an_endpoint_ends_with_its_caller() -> None:
-    async with nursery() as an:
-        portal = await an.start_actor("middle", enable_modules=[__name__])
-        with trio.move_on_after(10):
-            await portal.run(nested_wait)
-        assert sorted(LOG) == ["grandchild0 left", "grandchild1 left"]
-        assert await portal.run(name) == "middle"
-        await portal.cancel_actor()
-
-
-async def test_a_second_root_is_refused() -> None:
-    async with nursery() as an:
-        with pytest.raises(RuntimeError, match="already"):
-            async with tractor.open_root_actor():
-                pass
-        with pytest.raises(RuntimeError, match="loglevel"):
-            async with tractor.open_nursery(loglevel="info"):
-                pass
-        await an.cancel()
-
-
-# -- what surrounds an actor's life -----------------------------------------------------------
-
-
-async def close_at_the_end() -> None:
-    actor = tractor.current_actor()
-    actor.lifetime_stack.callback(LOG.append, f"{actor.name} closed")
-
-
-@pytest.mark.parametrize("ending", ["cancel_actor", "nursery", "self", "block error", "kill"])
-async def test_the_lifetime_stack_closes_however_an_actor_ends(ending: str) -> None:
-    class BlockError(Exception):
-        pass
-
-    try:
-        async with nursery() as an:
-            tractor.current_actor().lifetime_stack.callback(LOG.append, "root closed")
-            portal = await an.start_actor("daemon", enable_modules=[__name__])
-            await portal.run(close_at_the_end)
-            if ending == "cancel_actor":
-                await portal.cancel_actor()
-            elif ending == "nursery":
-                await an.cancel()
-            elif ending == "self":
-                with pytest.raises(tractor.ContextCancelled):
-                    await portal.run(end_self_and_wait)
-            elif ending == "kill":
-                await an.cancel(hard_kill=True)
-            else:
-                raise BlockError
-    except BlockError:
-        pass
-    assert LOG == ["daemon closed", "root closed"]
-
-
-async def end_self_and_wait() -> None:
-    tractor.current_actor().cancel_soon()
-    await trio.sleep_forever()
-
-
-HOOKS = """
-from tractor_core.seams import hookimpl
-LOG = []
-@hookimpl
-def tractor_actor_starting(actor):
-    LOG.append(f"{actor.name} starting")
-@hookimpl
-def tractor_actor_stopped(actor):
-    LOG.append(f"{actor.name} stopped")
-"""
-
-
-async def test_hooks_tell_of_every_actor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "hooks_of_the_nursery.py").write_text(HOOKS)
-    information = tmp_path / "hooks_of_the_nursery-1.dist-info"
-    information.mkdir()
-    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: hooks-of-the-nursery\nVersion: 1\n")
-    (information / "entry_points.txt").write_text("[tractor_core.plugins]\nhooks = hooks_of_the_nursery\n")
-    monkeypatch.syspath_prepend(tmp_path)
-    async with nursery() as an:
-        await an.start_actor("daemon")
-        await an.cancel()
-    log = importlib.import_module("hooks_of_the_nursery").LOG
-    assert log == ["root starting", "daemon starting", "daemon stopped", "root stopped"]
-
-
-# -- clusters --------------------------------------------------------------------------------
-
-
-async def test_a_cluster_has_portals_by_name() -> None:
-    async with tractor.open_actor_cluster(
-        [__name__], count=3, registry_addrs=["mem://cluster"], start_method="inproc"
-    ) as portals:
-        assert list(portals) == ["root.worker_0", "root.worker_1", "root.worker_2"]
-        for expected, portal in portals.items():
-            assert await portal.run(name) == expected
-
-
-async def test_a_cluster_with_names_given() -> None:
-    options: dict[str, Any] = {"registry_addrs": ["mem://cluster"], "start_method": "inproc"}
-    async with tractor.open_actor_cluster([__name__], names=["a", "b"], **options) as portals:
-        assert [await portal.run(name) for portal in portals.values()] == ["a", "b"]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"names": ["a", "a"]}, "unique"),
-        ({"names": ["a"], "count": 2}, "1 names were given for 2"),
-        ({"count": 0}, "at least one"),
-        ({"names": []}, "at least one"),
-    ],
-)
-async def test_a_cluster_that_makes_no_sense(arguments: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        async with tractor.open_actor_cluster([__name__], **arguments):
-            pass
-
-
-async def test_an_error_in_a_cluster_ends_it() -> None:
-    with pytest.raises(tractor.RemoteActorError, match="oops"):
-        async with tractor.open_actor_cluster(
-            [__name__], count=3, registry_addrs=["mem://cluster"], start_method="inproc", hard_kill=True
-        ) as portals:
-            await portals["root.worker_1"].run(fail, "oops")
-
-
-async def test_a_cluster_one_of_which_cannot_start() -> None:
-    with pytest.raises((tractor.RemoteActorError, ModuleNotFoundError), match="no_such_module"):
-        async with tractor.open_actor_cluster(
-            ["no_such_module"], count=1, registry_addrs=["mem://cluster"], start_method="inproc"
-        ):
-            pass
