@@ -16,19 +16,6 @@ import tractor_core as tractor
 from tractor_core.errors import ActorDied, TransportClosed
 
 
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> tractor.TLSConfig:
-    directory = tmp_path_factory.mktemp("certificates")
-    authority = trustme.CA()
-    leaf = authority.issue_cert("127.0.0.1", "localhost")
-    files = {name: directory / f"{name}.pem" for name in ("cert", "key", "ca")}
-    for number, blob in enumerate(leaf.cert_chain_pems):
-        blob.write_to_path(files["cert"], append=number > 0)
-    leaf.private_key_pem.write_to_path(files["key"])
-    authority.cert_pem.write_to_path(files["ca"])
-    return tractor.TLSConfig(*(str(path) for path in files.values()))
-
-
 @pytest.fixture(params=["ws", "wss"])
 def options(request: pytest.FixtureRequest, certificates: tractor.TLSConfig) -> dict[str, object]:
     tls = {"tls": certificates} if request.param == "wss" else {}
