@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from .discovery.registrar import Registrar
     from .errors import (
         ActorDied,
+        ActorTooSlowError,
         ContextCancelled,
         ModuleNotExposed,
         MsgTypeError,
@@ -60,6 +61,7 @@ __all__ = [
     "Actor",
     "ActorDied",
     "ActorNursery",
+    "ActorTooSlowError",
     "Address",
     "Channel",
     "Context",
@@ -107,6 +109,7 @@ _MODULES = {
     "discovery.registrar": ("Registrar",),
     "errors": (
         "ActorDied",
+        "ActorTooSlowError",
         "ContextCancelled",
         "ModuleNotExposed",
         "MsgTypeError",

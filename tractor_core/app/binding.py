@@ -35,8 +35,9 @@ class Listeners:
                 for endpoint in opened:
                     await endpoint.aclose()
             raise
+        # All at once: what is not served yet when this is cancelled has to be closed too.
+        self._endpoints.extend(opened)
         for endpoint in opened:
-            self._endpoints.append(endpoint)
             await actor.network.start(self._serve, endpoint, name=f"listener {endpoint.address.url}")
             actor.accept_addrs.append(endpoint.address)
 

@@ -69,6 +69,8 @@ class RootOptions(msgspec.Struct, kw_only=True):
         for name in ("registry_addrs", "bind_addrs", "enable_transports", "enable_modules"):
             if isinstance(value := getattr(self, name), str):
                 raise TypeError(f"{name} is a list, so write {name}=[{value!r}]")
+        if self.enable_stack_on_sig:
+            raise PluginError("enable_stack_on_sig=True is not part of this version of tractor-core")
         if self.debug_mode or self.maybe_enable_greenback:
             raise PluginError(
                 "the multi-process debugger (debug_mode=True) is not part of this version of tractor-core"

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from tractor_core.runtime.actor import Actor
-from tractor_core.runtime.state import current_actor
+from tractor_core.runtime.state import actor_of_run
 from tractor_core.runtime.status import serve_status
 from tractor_core.supervision.nursery import ActorNursery, nursery_in
 from tractor_core.supervision.policy import TeardownPolicy
@@ -99,7 +99,7 @@ async def open_nursery(
     child cancels all children and is raised when they are gone: bare when it is one, as a group when there
     are several. ``policy`` sets the times of the teardown.
     """
-    actor = current_actor(err_on_no_runtime=False)
+    actor = actor_of_run()
     if actor is not None:
         if root_options:
             names = ", ".join(sorted(root_options))

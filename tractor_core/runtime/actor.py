@@ -87,7 +87,11 @@ class Actor:
         #: What the rooms above keep per actor, by type: see :meth:`room`.
         self._rooms: dict[type, Any] = {}
         self._explain: dict[str, Explain] = {}
+        #: Told, by a child's uuid, when this actor asked it to end: its owner bounds how long that may take.
+        self.on_end_asked: dict[str, Callable[[], None]] = {}
         self._network: trio.Nursery | None = None
+        #: The ``trio.run`` that it lives in.
+        self.trio_token: trio.lowlevel.TrioToken | None = None
         #: What channel readers, and so endpoints, start with: not the context variables of whoever dialled.
         self._variables = contextvars.copy_context()
         self._service: trio.Nursery | None = None
@@ -143,6 +147,7 @@ class Actor:
     def enter_network(self, nursery: trio.Nursery) -> None:
         """Where channel readers and listeners run from now on, with this task's context variables."""
         self._network = nursery
+        self.trio_token = trio.lowlevel.current_trio_token()
         self._variables = contextvars.copy_context()
 
     def enter_service(self, nursery: trio.Nursery) -> None:

@@ -43,8 +43,6 @@ class Portal:
         self.chan = channel
         #: Set by the nursery for a run-once actor.
         self.main_result: Callable[[], Awaitable[Any]] | None = None
-        #: Told when this actor asked the peer to end: its owner bounds how long that may take.
-        self.on_cancel_asked: Callable[[], None] | None = None
 
     @property
     def channel(self) -> Channel:
@@ -177,8 +175,9 @@ class Portal:
         if timeout is None:
             timeout = self.cancel_timeout
         acked = await request_end(self._actor, self.chan, timeout)
-        if self.on_cancel_asked is not None:
-            self.on_cancel_asked()
+        on_end_asked = self._actor.on_end_asked.get(self.chan.aid.uuid)
+        if on_end_asked is not None:
+            on_end_asked()
         if not acked and raise_on_timeout:
             raise ActorTooSlowError(f"{self.chan.aid} did not acknowledge the cancel of its runtime in time")
         return acked

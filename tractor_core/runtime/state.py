@@ -5,6 +5,8 @@ from __future__ import annotations
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Literal, overload
 
+import trio
+
 from tractor_core.errors import NoRuntime
 
 if TYPE_CHECKING:
@@ -46,7 +48,7 @@ def current_actor(err_on_no_runtime: Literal[True] = True) -> Actor: ...
 def current_actor(err_on_no_runtime: bool) -> Actor | None: ...
 def current_actor(err_on_no_runtime: bool = True) -> Actor | None:
     """The actor this code runs in; ``NoRuntime`` (or None, if asked so) outside of any."""
-    actor = _actor.get()
+    actor = actor_of_task()
     if actor is None and len(_live) == 1:
         actor = _live[0]
     if actor is None and err_on_no_runtime:
@@ -58,6 +60,13 @@ def actor_of_task() -> Actor | None:
     """The live actor of this very task tree; None elsewhere, whatever else runs in this process."""
     actor = _actor.get()
     return actor if actor in _live else None
+
+
+def actor_of_run() -> Actor | None:
+    """The actor in which this code can start tasks: the current one, where it lives in this ``trio.run``."""
+    actor = current_actor(err_on_no_runtime=False)
+    here = trio.lowlevel.current_trio_token()
+    return actor if actor is not None and actor.trio_token is here else None
 
 
 def is_root_process() -> bool:

@@ -115,7 +115,7 @@ class Child:
         """Its channel is there."""
         self.channel = channel
         self.portal = Portal(self.actor, channel)
-        self.portal.on_cancel_asked = self.ask_end
+        self.actor.on_end_asked[self.uuid] = self.ask_end
         return self.portal
 
     async def request_end(self, time_left: float) -> bool:
@@ -181,6 +181,7 @@ class Child:
         if self.guard is not None:
             self.guard.close()
         self.actor.explain_closing(self.uuid, None)
+        self.actor.on_end_asked.pop(self.uuid, None)
         self.gone.set()
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import trio
 
+from tractor_core.errors import PluginError
 from tractor_core.log import get_logger
 from tractor_core.msg import types as m
 from tractor_core.msg.namespace import functype_of, public_module, target_of
@@ -298,6 +299,9 @@ def _options(
     proc_kwargs: Mapping[str, Any] | None,
     **rest: Any,
 ) -> ChildOptions:
+    for name in ("debug_mode", "infect_asyncio"):
+        if rest[name]:
+            raise PluginError(f"{name}=True is not part of this version of tractor-core")
     process = dict(proc_kwargs or {})
     env, cwd = process.pop("env", None), process.pop("cwd", None)
     addresses = [parse_address(address) for address in bind_addrs or ()]
