@@ -95,11 +95,12 @@ class Client:
 
     def generator(self, n: int) -> list[Any]:
         cid = self.start(f"{ENDPOINTS}:ticks", "asyncgen", n=n)
-        self.send(OPEN, cid, 10, 1_000_000, "block")
         values: list[Any] = []
         while True:
             tag, *fields = self.receive()
-            if tag == YIELD:
+            if tag == STARTED:
+                self.send(OPEN, cid, 10, 1_000_000, "block")
+            elif tag == YIELD:
                 values.append(fields[1])
                 self.send(CREDIT, cid, 1, len(json.dumps(fields[1])))
             elif tag == RETURN:
