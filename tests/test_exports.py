@@ -30,11 +30,12 @@ PLUGIN_ROOTS = [FACADE.parent.parent / name for name in ("transports", "plugins"
 #: The documented names. One that comes or goes is a change of the public API, made here too.
 PUBLIC = {
     "Actor", "ActorDied", "ActorNursery", "ActorTooSlowError", "Address", "Channel", "Context",
-    "ContextCancelled", "Limits", "ModuleNotExposed", "MsgStream", "MsgTypeError", "NoRuntime", "Portal", "Registrar", "RemoteActorError",
-    "RuntimeVars", "StreamOverrun", "TLSConfig", "TeardownPolicy", "TransportClosed", "context",
-    "current_actor", "current_ipc_ctx", "debug_mode", "expose", "find_actor", "get_registry",
-    "get_runtime_vars", "is_root_process", "open_actor_cluster", "open_nursery", "open_portal", "open_root_actor",
-    "query_actor", "run_daemon", "stream", "wait_for_actor", "watch_actors",
+    "ContextCancelled", "Limits", "ModuleNotExposed", "MsgStream", "MsgTypeError", "NoRuntime", "Portal",
+    "Registrar", "RemoteActorError", "RuntimeVars", "StreamOverrun", "TLSConfig", "TeardownPolicy",
+    "TransportClosed", "context", "current_actor", "current_ipc_ctx", "debug_mode", "expose", "find_actor",
+    "get_registry", "get_runtime_vars", "is_root_process", "open_actor_cluster", "open_nursery",
+    "open_portal", "open_root_actor", "query_actor", "run_daemon", "stream", "wait_for_actor",
+    "watch_actors",
 }  # fmt: skip
 
 SUBMODULES = {"devx", "errors", "log", "msg", "to_asyncio", "trionics"}
