@@ -173,7 +173,8 @@ class Door:
 
 async def _no_request(stream: WatchedStream, *, timed_out: bool) -> TransportClosed:
     if not timed_out:
-        return TransportClosed("it is no WebSocket client", src_exc=stream.fault)
+        why = "" if stream.fault is None else f": {stream.fault}"
+        return TransportClosed(f"it is no WebSocket client{why}", src_exc=stream.fault)
     with trio.move_on_after(1):
         try:
             await stream.send_all(b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\n\r\n")
