@@ -18,6 +18,7 @@ import trustme
 from cryptography.hazmat.primitives import serialization
 from tls_files import WithCertificates, make_tls
 
+import tractor_core as tractor
 import tractor_tcp
 from tractor_core.errors import AuthenticationFailed, PluginError, TransportClosed
 from tractor_core.seams import Address, Connection, TLSConfig, TransportOptions, pack_header
@@ -256,10 +257,10 @@ async def test_dialling_what_is_no_tls(transport: WithCertificates, tls: TLSConf
         await stream.send_all(b"220 mail.example ESMTP\r\n")
         await stream.receive_some()
 
-    expected: list[tuple[Callable[[Any], Any], type[OSError]]] = [
+    expected: list[tuple[Callable[[Any], Any], type[Exception]]] = [
         (silent, TimeoutError),
-        (closing, ConnectionAbortedError),
-        (plain, ConnectionAbortedError),
+        (closing, TransportClosed),
+        (plain, TransportClosed),
     ]
     for serve, error in expected:
         async with trio.open_nursery() as nursery:
@@ -452,6 +453,26 @@ def test_parse_errors(url: str, part: str) -> None:
     with pytest.raises(ValueError) as caught:
         tractor_tcp.tls_transport.parse(url)
     assert part in str(caught.value)
+
+
+async def test_a_default_registry_that_something_else_holds_makes_a_private_one(
+    tls: TLSConfig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def plain(stream: trio.SocketStream) -> None:
+        async with stream:
+            await stream.send_all(b"220 mail.example ESMTP\r\n")
+
+    async with trio.open_nursery() as nursery:
+        listeners = await nursery.start(_serve, plain)
+        taken = Address("tls", "127.0.0.1", listeners[0].socket.getsockname()[1])
+        monkeypatch.setattr(tractor_tcp.TlsTransport, "default_registry", lambda self: taken)
+        async with tractor.open_root_actor(enable_transports=["tls"], tls=tls) as root:
+            assert root.is_registrar and root.accept_addrs[0].port != taken.port
+        with pytest.raises(RuntimeError, match="something that is no registrar answers"):
+            async with tractor.open_root_actor(registry_addrs=[taken], tls=tls):
+                pytest.fail("it joined")
+        nursery.cancel_scope.cancel()
+    assert "keeps a private registry" in caplog.text
 
 
 def test_defaults_and_ranks() -> None:

@@ -195,7 +195,12 @@ class Transport(Protocol):
 
     async def connect(self, address: Address, options: TransportOptions) -> Connection:
         """Dial. Raises ``ConnectionRefusedError`` when nobody listens there (a missing socket file
-        included), and another ``OSError`` for what else went wrong; bounded by ``connect_timeout``."""
+        included), and another ``OSError`` for what else went wrong; bounded by ``connect_timeout``.
+
+        A transport with a handshake of its own raises ``TransportClosed`` when what is there does not
+        speak it or hangs up, and ``AuthenticationFailed`` when one side's transport refuses the other; the
+        latter may also come from the first ``receive()``.
+        """
         ...
 
     async def listen(self, address: Address, options: TransportOptions) -> Listener:

@@ -62,8 +62,8 @@ class TlsTransport:
         """Dial and shake hands. ``AuthenticationFailed`` where the certificate there is not good.
 
         That the acceptor does not like this side's shows at the first ``receive()``, as is the way of
-        TLS 1.3. ``PluginError`` without certificates, ``OSError`` for files that cannot be used and for
-        what is no TLS listener.
+        TLS 1.3. ``TransportClosed`` for what is no TLS listener; ``PluginError`` without certificates, and
+        ``OSError`` for files that cannot be used.
         """
         address = addresses.parse(address.url, addresses.TLS)
         context = client_context(demand_tls(options.tls, addresses.TLS))
@@ -78,9 +78,6 @@ class TlsTransport:
                 raise
             try:
                 await connection.secure()
-            except TransportClosed as exc:
-                connection.abort()
-                raise ConnectionAbortedError(str(exc)) from exc
             except BaseException:
                 connection.abort()
                 raise
