@@ -76,7 +76,6 @@ class DealerLink:
         self._socket.setsockopt(zmq.CURVE_PUBLICKEY, keys.own.public)
         self._socket.setsockopt(zmq.CURVE_SECRETKEY, keys.own.secret)
         self._monitor = self._hub.monitor(self._socket, _WATCHED)
-        self._items = [(self._monitor, zmq.POLLIN), (self._socket, zmq.POLLIN)]
         self.pump = Pump((self._monitor, self._socket), self._work)
         try:
             self._socket.connect(endpoint)
@@ -137,32 +136,33 @@ class DealerLink:
     # -- inside -------------------------------------------------------------------------------------
 
     def _work(self) -> bool:
-        ready = zmq.zmq_poll(self._items, 0)
-        if any(sock is self._monitor for sock, _ in ready):
-            self._read_events()
         connection = self._connection
-        if connection is None:
-            return False
-        more = self._read(connection)
-        if self._lost and not more:
+        count = 0 if connection is None else self._read(connection)
+        if count == 0:
+            # The monitor keeps the pump awake until somebody looks, so it can wait for a lull. Messages are
+            # looked for again behind it: what a lost peer had sent comes before its end.
+            self._read_events()
+            count = 0 if connection is None else self._read(connection)
+        if connection is None or count == _BATCH:
+            return count == _BATCH
+        if self._lost:
             connection.cut()
         if connection.over:
             self.leave(at_once=False)
-        return more
+        return False
 
-    def _read(self, connection: ZmqConnection) -> bool:
+    def _read(self, connection: ZmqConnection) -> int:
+        """Read what there is, up to a batch; returns how many."""
         sock = self._socket
-        for _ in range(_BATCH):
-            if not readable(sock):
-                return False
+        for count in range(_BATCH):
+            if connection.over or not readable(sock):
+                return count
             message = sock.recv(zmq.NOBLOCK)
             if sock.get(zmq.RCVMORE):
                 connection.violated("sent a message of several parts")
-                return False
-            connection.deliver(message)
-            if connection.over:
-                return False
-        return True
+            else:
+                connection.deliver(message)
+        return _BATCH
 
     def _read_events(self) -> None:
         while (event := read_event(self._monitor)) is not None:

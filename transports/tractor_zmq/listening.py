@@ -29,6 +29,8 @@ from .visitors import Visitor, Visitors
 
 #: Messages read before other tasks get their turn.
 _BATCH = 512
+#: While messages keep coming, every so manieth round looks at the other sockets too.
+_GLANCE = 8
 #: How long aclose() waits for libzmq's thread to stop listening (seconds). It takes a millisecond.
 _UNBIND_TIMEOUT = 1.0
 
@@ -103,9 +105,8 @@ class ZmqListener:
         self._socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
         self._socket.setsockopt(zmq.USE_FD, descriptor)
         self._monitor = self._hub.monitor(self._socket, _WATCHED)
-        sockets = (self._monitor, self._hub.zap, self._socket)
-        self._items = [(sock, zmq.POLLIN) for sock in sockets]
-        self.pump = Pump(sockets, self._work)
+        self._round = 0
+        self.pump = Pump((self._monitor, self._hub.zap, self._socket), self._work)
         try:
             self._socket.bind(endpoint)
         except BaseException:
@@ -174,29 +175,30 @@ class ZmqListener:
     # -- inside -------------------------------------------------------------------------------------
 
     def _work(self) -> bool:
-        ready = zmq.zmq_poll(self._items, 0)
-        if not ready and not self._gone:
-            return False
-        more = False
-        for sock, _ in ready:
-            if sock is self._monitor:
+        self._round += 1
+        count = self._read_messages()
+        more = count == _BATCH
+        if count == 0 or self._round % _GLANCE == 0:
+            # The other sockets keep the pump awake until somebody looks, so they can wait for a lull.
+            if readable(self._monitor):
                 self._read_events()
-            elif sock is not self._socket:
-                more = self._hub.answer()
-        if self._read_messages():
+            more = self._hub.answer() or more
+            more = self._read_messages() == _BATCH or more
+        if more:
             return True
         # Whatever the lost peers had sent has been read by now.
         gone, self._gone = self._gone, []
         for link in gone:
             del self._by_identity[link.identity]
             link.connection.cut()
-        return more
+        return False
 
-    def _read_messages(self) -> bool:
+    def _read_messages(self) -> int:
+        """Read what there is, up to a batch; returns how many."""
         sock, links = self._socket, self._by_identity
-        for _ in range(_BATCH):
+        for count in range(_BATCH):
             if not readable(sock):
-                return False
+                return count
             identity = sock.recv(zmq.NOBLOCK)
             link = links.get(identity)
             if link is None:
@@ -208,7 +210,7 @@ class ZmqListener:
                 link.connection.violated("sent a message of several parts")
                 continue
             link.connection.deliver(message)
-        return True
+        return _BATCH
 
     def _welcome(self, identity: bytes) -> None:
         """The first message of a peer."""
