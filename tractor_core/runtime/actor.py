@@ -87,8 +87,9 @@ class Actor:
         #: What the rooms above keep per actor, by type: see :meth:`room`.
         self._rooms: dict[type, Any] = {}
         self._explain: dict[str, Explain] = {}
-        #: Told, by a child's uuid, when this actor asked it to end: its owner bounds how long that may take.
-        self.on_end_asked: dict[str, Callable[[], None]] = {}
+        #: Told, by a child's uuid, when this actor asked it to end (over which channel, and whether that was
+        #: open): its owner bounds how long that may take.
+        self.on_end_asked: dict[str, Callable[[Channel, bool], None]] = {}
         self._network: trio.Nursery | None = None
         #: The ``trio.run`` that it lives in.
         self.trio_token: trio.lowlevel.TrioToken | None = None

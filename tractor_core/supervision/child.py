@@ -111,11 +111,16 @@ class Child:
         self.hard_kill = self.hard_kill or hard_kill
         self.scope.cancel()
 
+    def _asked_by_portal(self, channel: Channel, reached: bool) -> None:
+        # Another channel to it, dialled by hand and broken since, carried the request to nobody.
+        if reached or channel is self.channel:
+            self.ask_end()
+
     def connected(self, channel: Channel) -> Portal:
         """Its channel is there."""
         self.channel = channel
         self.portal = Portal(self.actor, channel)
-        self.actor.on_end_asked[self.uuid] = self.ask_end
+        self.actor.on_end_asked[self.uuid] = self._asked_by_portal
         return self.portal
 
     async def request_end(self, time_left: float) -> bool:
