@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -70,6 +72,39 @@ async def test_a_killed_child_ends_its_calls(options: dict[str, object]) -> None
                         await trio.sleep(0.01)
             await trio.sleep_forever()
     assert [type(error) for error in ended] == [ActorDied] * 3
+
+
+_DAEMON = """
+import sys
+sys.path[:0] = {path!r}
+import tractor_core
+tractor_core.run_daemon(["ws_endpoints"], registry_addrs=[{url!r}])
+"""
+
+
+async def test_a_killed_stranger_ends_the_call_that_waits_for_it(free_tcp_registry: str) -> None:
+    """Nobody supervises it: only the path can tell."""
+    url = free_tcp_registry.replace("tcp", "ws")
+    command = [sys.executable, "-c", _DAEMON.format(path=sys.path, url=url)]
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+    try:
+        while True:
+            try:
+                async with tractor.open_portal(url) as portal:
+                    assert await portal.run(ws_endpoints.pid) == process.pid
+                    break
+            except OSError:
+                await trio.sleep(0.05)
+        with pytest.raises(TransportClosed):
+            async with tractor.open_portal(url) as portal, trio.open_nursery() as nursery:
+                nursery.start_soon(portal.run, ws_endpoints.forever)
+                await trio.testing.wait_all_tasks_blocked(0.05)
+                process.kill()
+                with trio.fail_after(5):
+                    await trio.sleep_forever()
+    finally:
+        process.kill()
+        process.wait()
 
 
 async def test_a_certificate_of_another_authority_is_no_certificate(
