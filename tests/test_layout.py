@@ -226,7 +226,11 @@ def test_rooms_without_loop_import_none() -> None:
 def test_core_imports_only_its_dependencies() -> None:
     """And the rooms with extras of their own, their extras."""
     everywhere = {"trio", "msgspec", "pluggy"}
-    extras = {"devx": {"pdbp", "stackscope", "greenback"}, "cli": {"cryptography", "rich", "typer"}, "testing": {"pytest"}}
+    extras = {
+        "devx": {"pdbp", "stackscope", "greenback"},
+        "cli": {"cryptography", "rich", "typer"},
+        "testing": {"pytest"},
+    }
     found = []
     for module in modules().values():
         if module.name.partition(".")[0] != CORE:
