@@ -6,6 +6,7 @@ a case over two seconds, or one that leaves something behind, is an error.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
@@ -111,7 +112,7 @@ async def run_case(case: Case, registry: str) -> float:
         os.kill(victim, signal.Signals[case.signal])
         # One that is stopped learns of no other signal than SIGKILL until it is continued.
         if case.signal != "SIGKILL":
-            os.kill(victim, signal.SIGCONT)
+            _send(victim, signal.SIGCONT)
         took = await _all_gone(case, root, pids, started)
         root.communicate()
     finally:
@@ -144,10 +145,16 @@ def end(root: subprocess.Popen[bytes], pids: Iterable[int]) -> None:
         root.wait()
     for pid in pids:
         if pid != root.pid and alive(pid):
-            os.kill(pid, signal.SIGKILL)
+            _send(pid, signal.SIGKILL)
     for stream in (root.stdout, root.stderr):
         if stream is not None:
             stream.close()
+
+
+def _send(pid: int, signum: int) -> None:
+    """Signal a process of the tree, unless it has ended and its parent has reaped it by now."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signum)
 
 
 def state(pid: int) -> str:
