@@ -14,7 +14,7 @@ from tractor_core.ipc.channel import Channel
 from tractor_core.log import get_logger
 from tractor_core.msg.types import RUNTIME_CID
 from tractor_core.runtime.actor import Actor
-from tractor_core.runtime.dialling import dial, dial_any, dialled_portal
+from tractor_core.runtime.dialling import dial, dial_any, dialled_portal, nearest_first
 from tractor_core.runtime.portal import Portal
 from tractor_core.runtime.state import current_actor
 from tractor_core.seams import Address, AddressLike, parse_address
@@ -181,7 +181,8 @@ async def query_actor(
         address: Address | None = None
         for candidate in found(answer):
             if candidate.addresses:
-                address = actor.nearest(candidate.addresses)
+                reachable = nearest_first(actor, candidate.addresses)
+                address = reachable[0] if reachable else parse_address(candidate.addresses[0])
                 break
         yield address, portal
 

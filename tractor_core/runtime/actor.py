@@ -23,7 +23,7 @@ from tractor_core.msg.types import Aid, Cancel
 from tractor_core.plugin.manager import PluginManager
 from tractor_core.protocol.auth import ClientTokens
 from tractor_core.protocol.handshake import Identity, Peer
-from tractor_core.seams import Address, Buffer, Connection, TLSConfig, parse_address
+from tractor_core.seams import Address, Buffer, Connection, TLSConfig
 
 from .spawn_secrets import Secrets
 from .system import SystemTable
@@ -191,17 +191,6 @@ class Actor:
         if self.cancel_deadline is None:
             return None
         return max(0.0, self.cancel_deadline - trio.current_time())
-
-    def nearest(self, urls: Sequence[str]) -> Address:
-        """Of an actor's addresses the one nearest to here; the first where none can be reached."""
-        ranked: list[tuple[int, Address]] = []
-        for url in urls:
-            address = parse_address(url)
-            if address.scheme in self.plugins.schemes():
-                distance = self.plugins.transport(address.scheme).distance(address)
-                if distance is not None:
-                    ranked.append((distance, address))
-        return min(ranked, key=lambda pair: pair[0])[1] if ranked else parse_address(urls[0])
 
     # -- peers ------------------------------------------------------------------------------------
 

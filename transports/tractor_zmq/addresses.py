@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
-
 from tractor_core.seams import Address, parse_address
 from tractor_core.seams.socket_paths import check_socket_path
 
@@ -69,27 +67,6 @@ def _check_advertised(url: str, value: str) -> None:
         advertised = Address(TCP)
     if not advertised.host or advertised.port is None or advertised.path:
         raise ValueError(f"address {url!r}: advertise={value!r} is not 'host:port'")
-
-
-def is_numeric(host: str) -> bool:
-    """Whether the host is an IP address, so that no resolver need be asked."""
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this host can reach that one."""
-    if host.lower().rstrip(".") == "localhost":
-        return True
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return (mapped or address).is_loopback
 
 
 def tcp_endpoint(host: str, port: int) -> str:

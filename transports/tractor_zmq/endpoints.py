@@ -14,7 +14,7 @@ import trio
 
 from tractor_core.errors import AuthenticationFailed
 from tractor_core.seams import Address, PeerFacts, TransportOptions
-from tractor_core.seams.hosts import WILDCARDS, as_bound
+from tractor_core.seams.hosts import WILDCARDS, as_bound, is_loopback, is_numeric
 from tractor_core.seams.socket_files import BACKLOG, bind_file, sweep
 from tractor_core.seams.socket_paths import fresh_path, prepare_directory, runtime_directory
 
@@ -67,11 +67,11 @@ class ZmqTcpTransport:
 
     def exposure(self, address: Address) -> str:
         """``"host"`` for loopback, else ``"network"`` (a wildcard included)."""
-        return "host" if addresses.is_loopback(address.host) else "network"
+        return "host" if is_loopback(address.host) else "network"
 
     def distance(self, address: Address) -> int | None:
         """11 on loopback, 21 elsewhere: behind plain TCP, which is quicker."""
-        return 11 if addresses.is_loopback(address.host) or address.host in WILDCARDS else 21
+        return 11 if is_loopback(address.host) or address.host in WILDCARDS else 21
 
     async def connect(self, address: Address, options: TransportOptions) -> ZmqConnection:
         """Dial; the addresses of a name are tried one after another, IPv4 first.
@@ -311,7 +311,7 @@ async def _probe(family: socket.AddressFamily, name: Any, address: Address) -> N
 
 async def _resolve(address: Address) -> list[tuple[socket.AddressFamily, tuple[Any, ...]]]:
     """Families and socket names, IPv4 before IPv6 for a name that has both."""
-    flags = socket.AI_NUMERICHOST if addresses.is_numeric(address.host) else 0
+    flags = socket.AI_NUMERICHOST if is_numeric(address.host) else 0
     try:
         found = await trio.socket.getaddrinfo(
             address.host, address.port, type=socket.SOCK_STREAM, flags=flags | socket.AI_PASSIVE
