@@ -1,0 +1,29 @@
+"""Programs of the system that some tests drive: a browser, an SSH server, network namespaces.
+
+Where one is missing its tests are skipped, and say so; where TESTS_NEED_ALL is set, as ``.ci/run`` does
+after installing them, they fail instead, so that nothing is left out unseen.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import NoReturn
+
+import pytest
+
+
+def need(program: str, *, package: str) -> str:
+    """The path of ``program``; without it the test is skipped, or fails where all tools are promised."""
+    # sshd and ip live where only an administrator's PATH looks.
+    path = shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+    if path is None:
+        lack(f"{program} is not installed (Debian: apt-get install {package})")
+    return path
+
+
+def lack(reason: str) -> NoReturn:
+    """Leave the test out for ``reason``, or fail it where all tools are promised."""
+    if os.environ.get("TESTS_NEED_ALL"):
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
