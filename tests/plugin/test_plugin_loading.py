@@ -59,20 +59,38 @@ def test_keyboard_interrupt_is_not_contained(distribution: Any, site: Path) -> N
         manager(site).transport("one")
 
 
-@pytest.mark.parametrize(
-    ("scheme", "extra"), [("zmq+tcp", "zmq"), ("zmq+ipc", "zmq"), ("ws", "websocket"), ("wss", "websocket")]
-)
-def test_missing_extra_of_our_own(distribution: Any, site: Path, scheme: str, extra: str) -> None:
+@pytest.mark.parametrize(("written", "quoted"), [("[loft]", "loft"), (" [loft, air]", "loft,air")])
+def test_a_missing_extra_is_quoted(distribution: Any, site: Path, written: str, quoted: str) -> None:
     distribution(
-        "tractor_core", {"transports": {scheme: "needy:transport"}}, needy="import no_such_library_here"
+        "third", {"transports": {"one": f"needy:transport{written}"}}, needy="import no_such_library_here"
     )
     plugins = manager(site)
-    assert plugins.schemes() == [scheme]
+    assert plugins.schemes() == ["one"]
     with pytest.raises(PluginError) as caught:
-        plugins.transport(scheme)
-    assert f"pip install 'tractor-core[{extra}]'" in str(caught.value)
+        plugins.transport("one")
+    assert f"pip install 'third[{quoted}]'" in str(caught.value)
     assert "no_such_library_here" in str(caught.value)
     assert [row.status for row in plugins.list_providers()] == ["missing extra"]
+    # Children are told the same, from the table alone.
+    with pytest.raises(PluginError) as in_a_child:
+        PluginManager.from_table(plugins.table()).transport("one")
+    assert str(in_a_child.value) == str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "extra"),
+    [("zmq+tcp", "zmq"), ("zmq+ipc", "zmq"), ("ws", "websocket"), ("wss", "websocket"), ("tcp", "")],
+)
+def test_our_own_plugins_name_their_extras(scheme: str, extra: str) -> None:
+    (row,) = (row for row in PluginManager.from_environment({}).table() if row.name == scheme)
+    assert row.distribution == "tractor-core"
+    assert row.extras == extra
+
+
+def test_extras_do_not_hinder_the_import(distribution: Any, site: Path) -> None:
+    distribution("sample", {"transports": {"one": "extra_t:transport [loft]"}}, extra_t=TRANSPORT)
+    assert manager(site).transport("one").schemes == ("one", "two")
+    assert manager(site).table()[0].module == "extra_t"
 
 
 def test_missing_dependency_of_another_distribution(distribution: Any, site: Path) -> None:

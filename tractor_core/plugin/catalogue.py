@@ -30,19 +30,37 @@ class Catalogue:
         choices: Mapping[str, str] = MappingProxyType({}),
         disabled: frozenset[str] = frozenset(),
     ) -> None:
-        self.rows = list(dict.fromkeys(rows))
+        self._rows = list(dict.fromkeys(rows))
+        #: What :meth:`active` found; every start of an actor asks.
+        self._active: list[Provider] | None = None
         self._choices = choices
         self._disabled_names = disabled
         self._disabled_distributions = {normalize(name) for name in disabled}
 
+    @property
+    def rows(self) -> tuple[Provider, ...]:
+        """All of them, in the order in which they were found."""
+        return tuple(self._rows)
+
+    def add(self, row: Provider) -> None:
+        """One more, made at run time."""
+        self._rows.append(row)
+        self._active = None
+
+    def remove(self, row: Provider) -> None:
+        """Forget one; ``ValueError`` where it is not there."""
+        self._rows.remove(row)
+        self._active = None
+
     def names(self, kind: str) -> set[str]:
         """Every name of a kind that somebody provides and nobody disabled."""
-        return {row.name for row in self.rows if row.kind == kind and not self._is_disabled(row)}
+        return {row.name for row in self._rows if row.kind == kind and not self._is_disabled(row)}
 
     def active(self, kind: str | None = None) -> list[Provider]:
         """The rows (of one kind) that are neither disabled nor shadowed; those in conflict are among them."""
-        rows = (row for row in self.rows if kind is None or row.kind == kind)
-        return [row for row in rows if self.state(row) in (ACTIVE, CONFLICT)]
+        if self._active is None:
+            self._active = [row for row in self._rows if self.state(row) in (ACTIVE, CONFLICT)]
+        return [row for row in self._active if kind is None or row.kind == kind]
 
     def state(self, row: Provider) -> str:
         """``active``, ``conflict``, ``disabled`` or ``shadowed``."""
@@ -83,11 +101,11 @@ class Catalogue:
         return row.name in self._disabled_names or normalize(row.distribution) in self._disabled_distributions
 
     def _is_met(self, name: str, choice: str) -> bool:
-        enabled = (row for row in self.rows if row.name == name and not self._is_disabled(row))
+        enabled = (row for row in self._rows if row.name == name and not self._is_disabled(row))
         return any(normalize(row.distribution) == normalize(choice) for row in enabled)
 
     def _candidates(self, kind: str, name: str) -> list[Provider]:
-        named = (row for row in self.rows if (row.kind, row.name) == (kind, name))
+        named = (row for row in self._rows if (row.kind, row.name) == (kind, name))
         rows = [row for row in named if not self._is_disabled(row)]
         choice = self._choices.get(name)
         if choice is None:
@@ -96,7 +114,7 @@ class Catalogue:
 
     def _unknown(self, kind: str, name: str) -> str:
         noun = _NOUNS[kind]
-        for row in self.rows:
+        for row in self._rows:
             if (row.kind, row.name) == (kind, name):
                 return f"{noun} {name!r}, provided by {row.source}, is disabled by {DISABLE_VARIABLE}"
         names = sorted(self.names(kind))

@@ -51,8 +51,8 @@ class Provider(msgspec.Struct, frozen=True):
     """One thing that one distribution provides.
 
     ``kind`` is ``"transport"``, ``"spawner"`` or ``"hooks"``; ``name`` the URL scheme, start method
-    or entry-point name; ``target`` is ``"module:attribute"`` (or a module alone), empty for an
-    object that was handed over at run time.
+    or entry-point name; ``target`` is ``"module:attribute"`` (or a module alone), with the extras that it
+    needs behind it (``"module:attribute[extra]"``); empty for an object that was handed over at run time.
     """
 
     kind: str
@@ -60,6 +60,21 @@ class Provider(msgspec.Struct, frozen=True):
     target: str
     distribution: str
     version: str
+
+    @property
+    def module(self) -> str:
+        """The module to import."""
+        return self.target.partition("[")[0].partition(":")[0]
+
+    @property
+    def attribute(self) -> str:
+        """Where the object is in that module, dotted; empty where it is the module itself."""
+        return self.target.partition("[")[0].partition(":")[2]
+
+    @property
+    def extras(self) -> str:
+        """The extras of the distribution that it needs, separated by commas; empty where it needs none."""
+        return self.target.partition("[")[2].removesuffix("]")
 
     @property
     def source(self) -> str:
@@ -95,7 +110,7 @@ def scan(path: Sequence[str] | None = None) -> list[Provider]:
             points = distribution.entry_points
             for kind, group in GROUPS.items():
                 for point in points.select(group=group):
-                    target = point.value.partition("[")[0].replace(" ", "")
+                    target = point.value.replace(" ", "")
                     found.append(Provider(kind, point.name, target, name, version or ""))
         except Exception as exc:  # anything can be in a file that some installer wrote
             log.warning("cannot read the plugins of a distribution (%r): %r", distribution, exc)

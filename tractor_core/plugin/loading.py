@@ -9,23 +9,11 @@ from types import ModuleType
 import msgspec
 
 from ..errors import PluginError
-from .entrypoints import HOOKS, SPAWNER, TRANSPORT, Provider, normalize
+from .entrypoints import HOOKS, SPAWNER, TRANSPORT, Provider
 
 AVAILABLE = "available"
 MISSING_EXTRA = "missing extra"
 BROKEN = "broken"
-
-#: This project's own distribution, whose optional dependencies are extras.
-OWN_DISTRIBUTION = "tractor-core"
-
-#: The extra of our own distribution that a name needs.
-EXTRAS = {
-    "zmq": "zmq",
-    "zmq+tcp": "zmq",
-    "zmq+ipc": "zmq",
-    "ws": "websocket",
-    "wss": "websocket",
-}
 
 _TRANSPORT_METHODS = (
     "parse",
@@ -60,7 +48,7 @@ def load(provider: Provider) -> Loaded:
     """Import what the provider names and check it; never raises, except ``KeyboardInterrupt``."""
     started = time.perf_counter()
     try:
-        plugin = _import(provider.target)
+        plugin = _import(provider)
         check(provider.kind, provider.name, plugin)
     except KeyboardInterrupt:
         raise
@@ -98,10 +86,9 @@ def _check_methods(plugin: object, seam: str, methods: tuple[str, ...]) -> None:
         raise PluginError(f"{plugin!r} is no {seam}: it lacks {', '.join(missing)}")
 
 
-def _import(target: str) -> object:
-    module_name, _, attributes = target.partition(":")
-    found: object = importlib.import_module(module_name)
-    for attribute in attributes.split(".") if attributes else ():
+def _import(provider: Provider) -> object:
+    found: object = importlib.import_module(provider.module)
+    for attribute in provider.attribute.split(".") if provider.attribute else ():
         if not hasattr(found, attribute):
             where = found.__name__ if isinstance(found, ModuleType) else repr(found)
             raise PluginError(f"{where} has no attribute {attribute!r}")
@@ -112,11 +99,9 @@ def _import(target: str) -> object:
 def _explain(provider: Provider, exc: BaseException) -> tuple[str, str]:
     """Status and message for a provider whose import or check raised ``exc``."""
     subject = f"{provider.kind} {provider.name!r}, provided by {provider.source} as {provider.target!r}"
-    own = normalize(provider.distribution) == OWN_DISTRIBUTION
-    module = provider.target.partition(":")[0]
-    if isinstance(exc, ModuleNotFoundError) and exc.name and not f"{module}.".startswith(f"{exc.name}."):
-        extra = EXTRAS.get(provider.name) if own else None
-        wanted = f"'{OWN_DISTRIBUTION}[{extra}]'" if extra else provider.distribution
+    if isinstance(exc, ModuleNotFoundError) and exc.name and not f"{provider.module}.".startswith(f"{exc.name}."):
+        extras = provider.extras
+        wanted = f"'{provider.distribution}[{extras}]'" if extras else provider.distribution
         needs = f"needs module {exc.name!r}, which is not installed: pip install {wanted}"
         return MISSING_EXTRA, f"{subject}, {needs}"
     cause = str(exc) if isinstance(exc, PluginError) else f"{type(exc).__name__}: {exc}"

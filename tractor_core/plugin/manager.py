@@ -177,7 +177,7 @@ class PluginManager(HookManager):
         removed = super().unregister(plugin, name)
         for provider in [row for row, (_, maker) in self._made.items() if maker == gone]:
             del self._made[provider]
-            self._catalogue.rows.remove(provider)
+            self._catalogue.remove(provider)
         self._answers.clear()
         return removed
 
@@ -212,7 +212,7 @@ class PluginManager(HookManager):
         """Give it to pluggy, once: pluggy refuses an object, or one equal to it, under a second name."""
         if self.is_registered(plugin):
             return
-        name = f"{GROUPS[provider.kind]}:{provider.distribution}:{provider.target.partition(':')[2]}"
+        name = f"{GROUPS[provider.kind]}:{provider.distribution}:{provider.attribute}"
         if self.is_blocked(name):
             raise PluginError(f"{name} is blocked")
         if name.endswith(":") or self.has_plugin(name):
@@ -256,7 +256,7 @@ class PluginManager(HookManager):
             row = Provider(kind, name, "", maker.distribution, maker.version)
             if row not in self._made:
                 self._made[row] = made, plugin_name
-                self._catalogue.rows.append(row)
+                self._catalogue.add(row)
                 self._answers.pop((kind, name), None)
 
     def _add(self, kind: str, names: Iterable[str], plugin: object) -> None:
