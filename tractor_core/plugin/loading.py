@@ -99,10 +99,11 @@ def _import(provider: Provider) -> object:
 def _explain(provider: Provider, exc: BaseException) -> tuple[str, str]:
     """Status and message for a provider whose import or check raised ``exc``."""
     subject = f"{provider.kind} {provider.name!r}, provided by {provider.source} as {provider.target!r}"
-    if isinstance(exc, ModuleNotFoundError) and exc.name and not f"{provider.module}.".startswith(f"{exc.name}."):
+    missing = exc.name if isinstance(exc, ModuleNotFoundError) else None
+    if missing and not f"{provider.module}.".startswith(f"{missing}."):
         extras = provider.extras
         wanted = f"'{provider.distribution}[{extras}]'" if extras else provider.distribution
-        needs = f"needs module {exc.name!r}, which is not installed: pip install {wanted}"
+        needs = f"needs module {missing!r}, which is not installed: pip install {wanted}"
         return MISSING_EXTRA, f"{subject}, {needs}"
     cause = str(exc) if isinstance(exc, PluginError) else f"{type(exc).__name__}: {exc}"
     line = f"pip install --force-reinstall {provider.distribution}"

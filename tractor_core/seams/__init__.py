@@ -5,19 +5,22 @@ standard library, trio, msgspec and :mod:`tractor_core.errors`.
 
 A transport over byte streams finds here what the built-in ones are made of:
 :class:`FrameSplitter` (sans-IO framing), :class:`SocketConnection` and :class:`SocketListener` (any
-stream socket), :class:`PeerTasks` and :class:`ThrottledLog` (any listener).
+stream socket), :class:`PeerTasks` and :class:`ThrottledLog` (any listener). A spawn backend
+whose processes are children of this one finds :class:`ChildProcess`, which waits for them.
 """
 
 from .address import Address, AddressLike, parse_address
 from .framing import FrameSplitter, pack_header
 from .hooks import hookimpl
 from .peers import PeerTasks, ThrottledLog
+from .processes import ChildProcess
 from .sockets import SocketConnection, SocketListener
 from .spawn import ActorProcess, ExitStatus, SpawnBackend, SpawnRequest
 from .transport import (
     Buffer,
     Connection,
     ConnectionHandler,
+    ConnectionServer,
     Listener,
     PeerFacts,
     TLSConfig,
@@ -30,8 +33,10 @@ __all__ = [
     "Address",
     "AddressLike",
     "Buffer",
+    "ChildProcess",
     "Connection",
     "ConnectionHandler",
+    "ConnectionServer",
     "ExitStatus",
     "FrameSplitter",
     "Listener",
