@@ -66,7 +66,8 @@ class FrameTooLarge(TransportClosed):
 class ActorDied(TransportClosed):
     """The peer's process ended unasked.
 
-    ``exit_status`` is an ``ExitStatus`` where this actor is the parent, ``uid`` the dead actor's.
+    ``exit_status`` is an ``ExitStatus`` where this actor is the parent, ``uid`` the dead actor's, and
+    ``last_words`` the last lines that it wrote to its standard error, and where it was if it crashed.
     """
 
     def __init__(
@@ -82,6 +83,17 @@ class ActorDied(TransportClosed):
         self.uid = uid
         self.exit_status = exit_status
         self.last_words = last_words
+
+    def __str__(self) -> str:
+        message = super().__str__()
+        return f"{message}\n{self.pformat()}" if self.last_words else message
+
+    def pformat(self) -> str:
+        """The last words in a box; empty where there are none."""
+        if not self.last_words:
+            return ""
+        body = "\n".join(f"│ {line}" for line in self.last_words.splitlines())
+        return f"┌─ its last words\n{body}\n└─"
 
 
 class ActorTooSlowError(TractorError, trio.TooSlowError):

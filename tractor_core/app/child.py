@@ -24,6 +24,7 @@ from tractor_core.protocol.handshake import Identity
 from tractor_core.runtime.actor import Actor
 from tractor_core.runtime.dialling import dial, nearest_first
 from tractor_core.runtime.status import serve_status
+from tractor_core.supervision.last_words import LAST_WORDS, record_crash, record_stderr
 from tractor_core.supervision.lifeline import (
     ORPHANED_EXIT_CODE,
     inherited_guards,
@@ -31,6 +32,7 @@ from tractor_core.supervision.lifeline import (
     is_orphaned,
     watch_parent,
 )
+from tractor_core.supervision.stderr_capture import STDERR, redirect_stderr
 from tractor_core.supervision.supervisor import Supervisor
 
 from .binding import Listeners, default_addresses
@@ -53,6 +55,7 @@ _ACTOR_SPEC = msgspec.msgpack.Decoder(m.ActorSpec)
 def main(bootstrap: bytes, descriptors: Mapping[str, int]) -> int:
     """What a new process calls in its main thread; returns its exit code."""
     ignore_terminal_signals()
+    restore_stderr = _leave_last_words(descriptors)
     boot = _BOOTSTRAP.decode(bootstrap)
     lifelines = inherited_lifelines(descriptors)
     if not lifelines:
@@ -61,7 +64,7 @@ def main(bootstrap: bytes, descriptors: Mapping[str, int]) -> int:
     request_death_signal(boot.parent_pid)
     arm_orphan_alarm(*lifelines)
     try:
-        return trio.run(functools.partial(run_child, boot, descriptors))
+        return trio.run(functools.partial(run_child, boot, descriptors, on_orphaned=restore_stderr))
     except (OSError, TractorError):
         if is_orphaned(lifelines):
             # Nobody is there whom this process could serve, or tell why it does not.
@@ -75,10 +78,12 @@ async def run_child(
     *,
     own_process: bool = True,
     on_actor: Callable[[Actor], None] | None = None,
+    on_orphaned: Callable[[], None] | None = None,
 ) -> int:
     """Run one spawned actor until it is cancelled; returns its exit code.
 
-    ``own_process`` allows what concerns the whole process; ``on_actor`` is given the actor before it runs.
+    ``own_process`` allows what concerns the whole process; ``on_actor`` is given the actor before it runs;
+    ``on_orphaned`` is called, in a thread, when the parent or an ancestor has died.
     """
     pid = os.getpid()
     actor = Actor(
@@ -98,7 +103,7 @@ async def run_child(
     if on_actor is not None:
         on_actor(actor)
     if lifelines:
-        _watch_ancestors(actor, supervisor, lifelines, boot.parent)
+        _watch_ancestors(actor, supervisor, lifelines, boot.parent, on_orphaned)
     ready = orphaned = False
     async with run_actor(actor) as listeners:
         channel = await _dial_parent(actor, boot)
@@ -121,14 +126,34 @@ async def run_child(
     return 0 if ready else BOOT_FAILED
 
 
-def _watch_ancestors(actor: Actor, supervisor: Supervisor, lifelines: tuple[int, ...], parent: m.Aid) -> None:
+def _leave_last_words(descriptors: Mapping[str, int]) -> Callable[[], None] | None:
+    """Let the parent know what this process said last; returns what to do when the parent is gone."""
+    words, stderr = descriptors.get(LAST_WORDS), descriptors.get(STDERR)
+    if words is not None:
+        record_crash(words)
+    if stderr is not None:
+        return redirect_stderr(stderr)
+    if words is not None:
+        record_stderr(words)
+    return None
+
+
+def _watch_ancestors(
+    actor: Actor,
+    supervisor: Supervisor,
+    lifelines: tuple[int, ...],
+    parent: m.Aid,
+    on_orphaned: Callable[[], None] | None,
+) -> None:
     token = trio.lowlevel.current_trio_token()
 
-    def on_orphaned() -> None:
+    def act() -> None:
         settle_orphan_alarm()
+        if on_orphaned is not None:
+            on_orphaned()
         token.run_sync_soon(actor.cancel_soon, parent.uid)
 
-    watch_parent(*lifelines, registry=supervisor.lifelines, on_orphaned=on_orphaned)
+    watch_parent(*lifelines, registry=supervisor.lifelines, on_orphaned=act)
 
 
 async def _dial_parent(actor: Actor, boot: m.Bootstrap) -> Channel:

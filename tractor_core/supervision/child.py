@@ -15,7 +15,9 @@ from tractor_core.runtime.call import Call, result_of
 from tractor_core.runtime.portal import Portal, request_end
 from tractor_core.seams import ActorProcess, ExitStatus
 
+from .last_words import LastWords
 from .lifeline import ORPHANED_EXIT_CODE, LifelineHandle, SubtreeGuard
+from .stderr_capture import StderrCapture
 
 log = get_logger("supervision")
 
@@ -91,6 +93,8 @@ class Child:
         self.main: MainTask | None = None
         self.lifeline: LifelineHandle | None = None
         self.guard: SubtreeGuard | None = None
+        self.words: LastWords | None = None
+        self.capture: StderrCapture | None = None
         #: Cancelled to begin its end.
         self.scope = trio.CancelScope()
         self.hard_kill = False
@@ -134,22 +138,26 @@ class Child:
         self._broken_by = error
         if self.process is None or self.end_asked:
             return error
+        status = None
         with trio.move_on_after(EXPLAIN_TIMEOUT):
-            return self.death(await self.process.wait())
-        return error
+            status = await self.process.wait()
+        return error if status is None else await self.death(status)
 
     def left_alone(self, status: ExitStatus) -> bool:
         """Whether it ended because this actor closed the channel to it: that too asks for its end."""
         return status.code == ORPHANED_EXIT_CODE and self._broken_by is None
 
-    def death(self, status: ExitStatus) -> ActorDied:
+    async def death(self, status: ExitStatus) -> ActorDied:
         """The error for its unasked end; one object, so that it is raised as one error."""
+        if self._death is None and self.capture is not None:
+            await self.capture.settle()
         if self._death is None:
             pid = f" (pid {self.process.pid})" if self.process is not None and self.process.pid else ""
             self._death = ActorDied(
                 f"actor {self.name!r}{pid} ended unasked: {self._describe(status)}",
                 uid=self.uid,
                 exit_status=status,
+                last_words="" if self.words is None else self.words.read(),
                 src_exc=self._broken_by,
             )
         return self._death
@@ -185,6 +193,10 @@ class Child:
             self.lifeline.close()
         if self.guard is not None:
             self.guard.close()
+        if self.capture is not None:
+            self.capture.close()
+        if self.words is not None:
+            self.words.close()
         self.actor.explain_closing(self.uuid, None)
         self.actor.on_end_asked.pop(self.uuid, None)
         self.gone.set()

@@ -72,7 +72,8 @@ class ActorNursery:
         listeners bound, and registered under ``name``.
 
         ``enable_modules`` lists what it exposes: module names, and single async functions. ``proc_kwargs``
-        may have ``env`` and ``cwd``; ``spawn_options`` are the backend's own. Raises the child's error when a
+        may have ``env`` and ``cwd``; ``spawn_options`` are the backend's own, and ``stderr="capture"``, with
+        which ``ActorDied`` also knows what C code said last. Raises the child's error when a
         module cannot be imported, ``ActorDied`` when its process ends while booting, ``PluginError`` for an
         unknown ``start_method``.
         """
@@ -200,7 +201,7 @@ class ActorNursery:
         assert child.process is not None
         status = await child.process.wait()
         if not status.ok and not child.end_asked and not child.left_alone(status):
-            raise child.death(status)
+            raise await child.death(status)
 
     async def _end(self, child: Child) -> None:
         """End the child and all below it, whatever state it is in; shielded and bounded."""
@@ -304,6 +305,12 @@ def _options(
             raise PluginError(f"{name}=True is not part of this version of tractor-core")
     process = dict(proc_kwargs or {})
     env, cwd = process.pop("env", None), process.pop("cwd", None)
+    process.update(spawn_options or {})
+    stderr = process.pop("stderr", None)
+    if stderr not in (None, "capture"):
+        raise ValueError(
+            f"stderr is 'capture' or None, which leaves it where this actor's is, not {stderr!r}"
+        )
     addresses = [parse_address(address) for address in bind_addrs or ()]
     transports = enable_transports
     if transports is None and addresses:
@@ -314,9 +321,10 @@ def _options(
         enable_functions=functions,
         bind_addrs=[address.url for address in addresses],
         transports=transports,
-        spawn_options={**process, **(spawn_options or {})},
+        spawn_options=process,
         env=env,
         cwd=None if cwd is None else str(cwd),
+        capture_stderr=stderr is not None,
         **rest,
     )
 

@@ -20,7 +20,9 @@ from tractor_core.runtime.dialling import told
 from tractor_core.seams import SpawnBackend, SpawnRequest
 
 from .child import BootSink, Child
+from .last_words import LAST_WORDS, LastWords
 from .lifeline import Lifeline, SubtreeGuard, guard_descriptors, lifeline_descriptors
+from .stderr_capture import STDERR, StderrCapture
 
 #: What a new process calls; see ``SpawnRequest.entry``.
 ENTRY = "tractor_core.app.child:main"
@@ -46,6 +48,7 @@ class ChildOptions(msgspec.Struct, frozen=True):
     spawn_options: Mapping[str, Any] = {}
     env: Mapping[str, str] | None = None
     cwd: str | None = None
+    capture_stderr: bool = False
 
 
 class Supervisor:
@@ -125,6 +128,7 @@ class Supervisor:
                 descriptors = {
                     **lifeline_descriptors(self._inherited_lifelines, read_end),
                     **guard_descriptors(self._inherited_guards, child.guard),
+                    **_listen(child, capture=options.capture_stderr),
                 }
             child.process = await backend.spawn(self._request(child, options, secret, descriptors))
             if child.lifeline is not None:
@@ -134,6 +138,8 @@ class Supervisor:
                 os.close(read_end)
             if child.guard is not None:
                 child.guard.spawned()
+            if child.capture is not None:
+                child.capture.spawned()
 
     def _request(
         self, child: Child, options: ChildOptions, secret: bytes, descriptors: dict[str, int]
@@ -209,6 +215,16 @@ class Supervisor:
         )
 
 
+def _listen(child: Child, *, capture: bool) -> dict[str, int]:
+    """Make what keeps its last words; returns what it must inherit for that, by name."""
+    child.words = LastWords()
+    descriptors = {LAST_WORDS: child.words.descriptor}
+    if capture:
+        child.capture = StderrCapture(child.words)
+        descriptors[STDERR] = child.capture.write_end
+    return descriptors
+
+
 async def _watch_exit(child: Child, exited: list[ActorDied], scope: trio.CancelScope) -> None:
     """A process that ends instead of booting must not be waited for."""
     assert child.process is not None
@@ -217,7 +233,7 @@ async def _watch_exit(child: Child, exited: list[ActorDied], scope: trio.CancelS
     if child.channel is not None:
         with trio.move_on_after(0.5):
             await child.channel.wait_closed()
-    exited.append(child.death(status))
+    exited.append(await child.death(status))
     scope.cancel()
 
 
