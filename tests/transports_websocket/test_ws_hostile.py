@@ -183,8 +183,8 @@ async def test_who_leaves_at_once_is_no_news(caplog: pytest.LogCaptureFixture) -
 @pytest.mark.parametrize(
     ("protocol", "message", "code"),
     [
-        (BOTH[0], b"binary", 1000),
-        (BOTH[1], "text", 1000),
+        (BOTH[0], b"binary", 1003),
+        (BOTH[1], "text", 1003),
         (BOTH[0], "no json", 1000),
         (BOTH[0], '["deep"' + "[" * 5000, 1000),
         (BOTH[1], b"\xc1", 1000),

@@ -16,6 +16,8 @@ import trio
 
 from tractor_core.errors import FrameTooLarge, NoRuntime
 from tractor_core.ipc.channel import NOT_A_MESSAGE, Channel, Explain
+from tractor_core.ipc.endpoint import Endpoint
+from tractor_core.ipc.handed import HandedConnections
 from tractor_core.ipc.limits import Limits
 from tractor_core.log import get_logger
 from tractor_core.msg.exposure import Exposed
@@ -23,8 +25,10 @@ from tractor_core.msg.types import Aid, Cancel
 from tractor_core.plugin.manager import PluginManager
 from tractor_core.protocol.auth import ClientTokens
 from tractor_core.protocol.handshake import Identity, Peer
+from tractor_core.protocol.liveness import Heartbeat
 from tractor_core.seams import Address, Buffer, Connection, TLSConfig
 
+from .heartbeats import Heartbeats
 from .spawn_secrets import Secrets
 from .system import SystemTable
 
@@ -59,6 +63,8 @@ class Actor:
         #: The runtime's own endpoints, namespace "self".
         self.system = SystemTable()
         self.secrets = Secrets()
+        #: Watches over all channels.
+        self.heartbeats = Heartbeats(plugins)
         #: Open channels by the peer's uuid, newest last.
         self.peers: dict[str, list[Channel]] = {}
         self.parent: Channel | None = None
@@ -91,6 +97,8 @@ class Actor:
         #: open): its owner bounds how long that may take.
         self.on_end_asked: dict[str, Callable[[Channel, bool], None]] = {}
         self._network: trio.Nursery | None = None
+        #: Made with the first connection that the program itself accepted.
+        self._handed: HandedConnections | None = None
         #: The ``trio.run`` that it lives in.
         self.trio_token: trio.lowlevel.TrioToken | None = None
         #: What channel readers, and so endpoints, start with: not the context variables of whoever dialled.
@@ -150,6 +158,7 @@ class Actor:
         self._network = nursery
         self.trio_token = trio.lowlevel.current_trio_token()
         self._variables = contextvars.copy_context()
+        nursery.start_soon(self.heartbeats.run, name="heartbeats")
 
     def enter_service(self, nursery: trio.Nursery) -> None:
         """Where endpoint tasks run from now on."""
@@ -195,21 +204,60 @@ class Actor:
     # -- peers ------------------------------------------------------------------------------------
 
     def attach(
-        self, connection: Connection, peer: Peer, leftover: Sequence[Buffer] = (), *, dialled: bool
+        self,
+        connection: Connection,
+        peer: Peer,
+        leftover: Sequence[Buffer] = (),
+        *,
+        dialled: bool,
+        heartbeat: Heartbeat | None = None,
     ) -> Channel:
-        """Make a channel of an authenticated connection and start reading it."""
+        """Make a channel of an authenticated connection and start reading it.
+
+        ``heartbeat`` says how it is watched, where not as all the others are.
+        """
         channel = Channel(connection, peer, self.limits, dialled=dialled)
-        self.peers.setdefault(peer.aid.uuid, []).append(channel)
+        self._add(channel, heartbeat)
         run = partial(self._run_channel, channel, leftover)
         self._variables.run(partial(self.network.start_soon, run, name=f"channel to {peer.aid}"))
         return channel
 
+    @property
+    def serving(self) -> bool:
+        """Whether :meth:`serve_connection` takes connections: from the boot until the actor begins to end."""
+        return self._service is not None and not self.cancel_called
+
+    async def serve_connection(self, connection: Connection) -> None:
+        """Serve a peer whose connection the program itself has accepted, as a listener of this actor would.
+
+        The peer has to prove itself, within the limits of :class:`~tractor_core.Limits`; one that cannot is
+        refused with a line in the log. Returns when the connection is closed: by the peer, by a refusal, by
+        the end of this actor. When cancelled, it closes the connection at once. Any task of the actor's
+        ``trio.run`` may call this.
+
+        Raises ``NoRuntime``, and closes the connection, where the actor does not run, or is ending.
+        """
+        if not self.serving or self.trio_token is not trio.lowlevel.current_trio_token():
+            connection.abort()
+            raise NoRuntime(f"{self.aid} takes no connections: it does not run here, or is ending")
+        if self._handed is None:
+            self._handed = HandedConnections(self.limits.max_connections)
+            endpoint = Endpoint(self._handed, self.identity, self.limits, self.secrets, self.tokens)
+            serve = partial(endpoint.serve, self.serve_channel)
+            self._variables.run(partial(self.network.start_soon, serve, name="handed connections"))
+        connection.max_frame = self.limits.max_handshake_frame
+        await self._handed.hand(connection)
+
     async def serve_channel(self, connection: Connection, peer: Peer, leftover: Sequence[Buffer]) -> None:
         """Read an accepted connection until it ends."""
         channel = Channel(connection, peer, self.limits, dialled=False)
-        self.peers.setdefault(peer.aid.uuid, []).append(channel)
+        self._add(channel)
         self.secrets.connected(peer, channel)
         await self._run_channel(channel, leftover)
+
+    def _add(self, channel: Channel, heartbeat: Heartbeat | None = None) -> None:
+        self.peers.setdefault(channel.aid.uuid, []).append(channel)
+        self.heartbeats.watch(channel, heartbeat)
 
     async def _run_channel(self, channel: Channel, leftover: Sequence[Buffer]) -> None:
         if self.plugins.channel_opened:
@@ -231,6 +279,7 @@ class Actor:
                 self.plugins.notify("tractor_channel_closed", channel=channel, reason=reason)
 
     def _forget(self, channel: Channel) -> None:
+        self.heartbeats.forget(channel)
         channels = self.peers.get(channel.aid.uuid, [])
         if channel in channels:
             channels.remove(channel)

@@ -159,6 +159,23 @@ class Listener(Protocol):
         ...
 
 
+class ConnectionServer(Protocol):
+    """What serves connections that a program has accepted itself: an actor, seen by a transport."""
+
+    @property
+    def serving(self) -> bool:
+        """Whether it takes connections now."""
+        ...
+
+    async def serve_connection(self, connection: Connection) -> None:
+        """Serve a peer, who has proved nothing yet, until its connection is closed.
+
+        When cancelled, it closes the connection at once. Raises ``tractor_core.errors.NoRuntime``, and closes
+        the connection, where it takes none.
+        """
+        ...
+
+
 class Transport(Protocol):
     """A way to reach actors, named by one or more URL schemes.
 

@@ -7,11 +7,15 @@ Needs the package trio-websocket (``pip install 'tractor-core[websocket]'``). Pa
   are no browsers (and say nothing) always are;
 - ``?advertise=host:port/path``: what others are told, where it differs from what is bound;
 - ``?codec=json``, where it is dialled: speak JSON, as browsers do.
+
+Programs with a server of their own hand what it accepted to an actor: :func:`serve_on`,
+:func:`serve_messages`, and :class:`tractor_websocket.asgi.TractorASGI`.
 """
 
-from .connection import MessageSocket, SocketEnded, WebSocketConnection
+from .connection import MAX_FRAME, MessageSocket, SocketEnded, WebSocketConnection
+from .embedding import serve_messages, serve_on
 from .endpoints import WebSocketTransport
-from .library import JSON_PROTOCOL, MSGPACK_PROTOCOL
+from .rules import JSON_PROTOCOL, MSGPACK_PROTOCOL
 
 #: What the entry points ``ws`` and ``wss`` of ``tractor_core.transports`` name.
 transport = WebSocketTransport("ws")
@@ -19,11 +23,14 @@ secure_transport = WebSocketTransport("wss")
 
 __all__ = [
     "JSON_PROTOCOL",
+    "MAX_FRAME",
     "MSGPACK_PROTOCOL",
     "MessageSocket",
     "SocketEnded",
     "WebSocketConnection",
     "WebSocketTransport",
     "secure_transport",
+    "serve_messages",
+    "serve_on",
     "transport",
 ]

@@ -201,6 +201,24 @@ class WebSocketConnection:
             self._opened.set()
             self._finished.set()
 
+    async def serve(self, handler: Callable[[WebSocketConnection], Awaitable[None]]) -> None:
+        """Open it while ``handler`` runs, which waits for :meth:`opened`, and close it when that ends.
+
+        Raises what the handler raises.
+        """
+        failure: Exception | None = None
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.live, name=f"websocket of {self.remote}")
+            try:
+                await handler(self)
+            except Exception as error:
+                # Kept, and raised outside of the nursery, which would wrap it in a group.
+                failure = error
+            finally:
+                self.abort()
+        if failure is not None:
+            raise failure
+
     async def opened(self) -> bool:
         """Wait until it is open; False where it never will be, for the reason :meth:`receive` gives.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import socket
 import ssl
-from functools import partial
 from typing import NoReturn
 
 import trio
@@ -26,7 +25,8 @@ from tractor_core.seams.tls import client_context, demand_tls, server_context
 from . import addresses
 from .connection import MessageSocket, WebSocketConnection
 from .library import Door, describe_rejection, open_as_client
-from .streams import WatchedStream, tls_client, tls_server
+from .rules import Rules
+from .streams import WatchedSocket, tls_client, tls_server
 
 _REGISTRY_PORTS = {"ws": 1618, "wss": 1619}
 
@@ -75,10 +75,11 @@ class WebSocketTransport:
         tls = None
         if self._secure:
             context = ssl.create_default_context() if options.tls is None else client_context(options.tls)
-            tls = tls_client(context, address.host)
+            # What is bound to every address of this host is dialled, and certified, at its loopback.
+            tls = tls_client(context, WILDCARDS.get(address.host, address.host))
         try:
             with trio.fail_after(options.connect_timeout):
-                stream = WatchedStream(await dial_tcp(address), tls)
+                stream = WatchedSocket(await dial_tcp(address), tls)
                 try:
                     return await _dial(stream, address, options)
                 except BaseException:
@@ -103,12 +104,12 @@ class WebSocketTransport:
             tls = tls_server(server_context(demand_tls(options.tls, "wss"), client_certificates=False))
         sock = await bind_tcp(address)
         bound = as_bound(address, sock.getsockname()[1])
-        door = Door(address.path, origins, options.connect_timeout)
+        door = Door(Rules(address.path or "/", origins), options.connect_timeout)
 
         def accepted(peer: socket.socket, name: SocketName) -> WebSocketConnection:
             set_options(peer)
             remote = Address(self._scheme, name[0], name[1])
-            return _answer(WatchedStream(peer, tls), self._scheme, remote, door, options)
+            return _answer(WatchedSocket(peer, tls), self._scheme, remote, door, options)
 
         return WebSocketListener(SocketListener(sock, bound, options, accepted))
 
@@ -127,34 +128,26 @@ class WebSocketListener:
         self, handler: ConnectionHandler, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> NoReturn:
         """Accept for ever; see the seam's contract."""
-        await self._listener.serve(partial(_serve_peer, handler), task_status=task_status)
+
+        async def upgraded(connection: WebSocketConnection) -> None:
+            if await connection.opened():
+                await handler(connection)
+            else:
+                # Raises what the listener should log; nothing where the peer just left.
+                await connection.receive()
+
+        async def accepted(connection: Connection) -> None:
+            assert isinstance(connection, WebSocketConnection)
+            await connection.serve(upgraded)
+
+        await self._listener.serve(accepted, task_status=task_status)
 
     async def aclose(self) -> None:
         """Stop listening. Idempotent; done even if cancelled."""
         await self._listener.aclose()
 
 
-async def _serve_peer(handler: ConnectionHandler, connection: Connection) -> None:
-    assert isinstance(connection, WebSocketConnection)
-    failure: Exception | None = None
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(connection.live, name=f"websocket of {connection.remote}")
-        try:
-            if await connection.opened():
-                await handler(connection)
-            else:
-                # Raises what the listener should log; nothing where the peer just left.
-                await connection.receive()
-        except Exception as error:
-            # Kept, and raised outside of the nursery, which would wrap it in a group.
-            failure = error
-        finally:
-            connection.abort()
-    if failure is not None:
-        raise failure
-
-
-async def _dial(stream: WatchedStream, address: Address, options: TransportOptions) -> WebSocketConnection:
+async def _dial(stream: WatchedSocket, address: Address, options: TransportOptions) -> WebSocketConnection:
     codec = address.param("codec") or "msgpack"
     if stream.tls is not None:
         try:
@@ -189,7 +182,7 @@ async def _dial(stream: WatchedStream, address: Address, options: TransportOptio
 
 
 def _answer(
-    stream: WatchedStream, scheme: str, remote: Address, door: Door, options: TransportOptions
+    stream: WatchedSocket, scheme: str, remote: Address, door: Door, options: TransportOptions
 ) -> WebSocketConnection:
     async def open_socket(nursery: trio.Nursery) -> tuple[MessageSocket, PeerFacts]:
         socket, codec, origin = await door.open_as_server(nursery, stream)
@@ -200,6 +193,6 @@ def _answer(
     )
 
 
-def _facts(stream: WatchedStream, codec: str, origin: str | None = None) -> PeerFacts:
+def _facts(stream: WatchedSocket, codec: str, origin: str | None = None) -> PeerFacts:
     certificate = None if stream.tls is None else stream.tls.getpeercert(binary_form=True)
     return PeerFacts(certificate=certificate, origin=origin, encrypted=stream.tls is not None, codec=codec)

@@ -18,66 +18,56 @@ from wsproto.utilities import LocalProtocolError
 from tractor_core.errors import TransportClosed
 from tractor_core.seams import Address
 
-from .addresses import host_header, origin_allowed
-from .connection import ABNORMAL, MAX_FRAME, SocketEnded
+from .addresses import host_header
+from .connection import ABNORMAL, GOODBYE, MAX_FRAME, SocketEnded
+from .rules import JSON_PROTOCOL, MSGPACK_PROTOCOL, PROTOCOLS, SHOWN, Refused, Rules, as_frame
 from .streams import WatchedStream
-
-#: Subprotocols: which codec every message is in. Binary messages for the first, text for the second.
-MSGPACK_PROTOCOL = "tractor-core.msgpack.v1"
-JSON_PROTOCOL = "tractor-core.json.v1"
-PROTOCOLS = {MSGPACK_PROTOCOL: "msgpack", JSON_PROTOCOL: "json"}
 
 #: Messages that the library keeps ready: enough to let its task and ours take turns, little enough that
 #: a peer that is not read is not read ahead either.
 _QUEUE = 4
 #: Bytes of one read.
 _READ_SIZE = 64 * 1024
-#: How much of an answer is repeated in an error (bytes).
-_SHOWN = 200
 
 
 class LibrarySocket:
     """A WebSocket of trio-websocket, of text or of binary messages."""
 
-    def __init__(self, socket: LibraryConnection, stream: WatchedStream, *, text: bool) -> None:
-        self._socket = socket
+    def __init__(self, socket: LibraryConnection, stream: WatchedStream | None, *, text: bool) -> None:
+        #: The library's own connection.
+        self.library = socket
         self._stream = stream
         self._text = text
 
     async def send(self, frame: bytes) -> None:
         try:
-            await self._socket.send_message(frame.decode() if self._text else frame)
+            await self.library.send_message(frame.decode() if self._text else frame)
         except (ConnectionClosed, LocalProtocolError):
             raise self._ended() from None
 
     async def receive(self) -> bytes:
         try:
-            message = await self._socket.get_message()
+            message = await self.library.get_message()
         except ConnectionClosed:
             raise self._ended() from None
-        if isinstance(message, str):
-            if self._text:
-                return message.encode()
-            raise _violation(f"a text message came under subprotocol {MSGPACK_PROTOCOL}")
-        if not self._text:
-            return message
-        raise _violation(f"a binary message came under subprotocol {JSON_PROTOCOL}")
+        try:
+            return as_frame(message, text=self._text)
+        except SocketEnded as ended:
+            with trio.move_on_after(GOODBYE):
+                await self.library.aclose(ended.code, ended.reason)
+            raise
 
     async def close(self) -> None:
         try:
-            await self._socket.aclose()
+            await self.library.aclose()
         except LocalProtocolError:
             raise self._ended() from None
 
     def _ended(self) -> SocketEnded:
-        reason = self._socket.closed
+        reason = self.library.closed
         if reason is None or reason.code == ABNORMAL:
-            return SocketEnded(ABNORMAL, fault=self._stream.fault)
+            return SocketEnded(ABNORMAL, fault=None if self._stream is None else self._stream.fault)
         return SocketEnded(reason.code, reason.reason or reason.name)
-
-
-def _violation(what: str) -> SocketEnded:
-    return SocketEnded(1003, what)
 
 
 async def open_as_client(
@@ -111,7 +101,7 @@ async def open_as_client(
 
 def describe_rejection(address: Address, error: ConnectionRejected) -> TransportClosed:
     """What a server's HTTP answer means."""
-    body = (error.body or b"")[:_SHOWN].decode(errors="replace").strip()
+    body = (error.body or b"")[:SHOWN].decode(errors="replace").strip()
     text = "".join(c if c.isprintable() else " " for c in body)
     return TransportClosed(
         f"{address} refused the WebSocket: HTTP {error.status_code}{f' ({text})' if text else ''}",
@@ -122,9 +112,8 @@ def describe_rejection(address: Address, error: ConnectionRejected) -> Transport
 class Door:
     """Who may have a WebSocket of one listener."""
 
-    def __init__(self, path: str, origins: frozenset[str], timeout: float) -> None:
-        self._path = path or "/"
-        self._origins = origins
+    def __init__(self, rules: Rules, timeout: float) -> None:
+        self._rules = rules
         self._timeout = timeout
 
     async def open_as_server(
@@ -147,28 +136,22 @@ class Door:
         stream.on_end = None
         if request is None:
             raise await _no_request(stream, timed_out=scope.deadline <= trio.current_time())
-        origins = _headers(request, b"origin")
-        origin = origins[0] if origins else None
-        status, why = self._judge(request, origins)
-        if status:
-            with trio.move_on_after(self._timeout):
-                await request.reject(status, body=why.encode())
-            raise TransportClosed(f"refused a WebSocket: {why}")
-        protocol = next(each for each in request.proposed_subprotocols if each in PROTOCOLS)
-        socket = await request.accept(subprotocol=protocol)
-        return LibrarySocket(socket, stream, text=protocol == JSON_PROTOCOL), PROTOCOLS[protocol], origin
+        return await self.open_request(request, stream)
 
-    def _judge(self, request: WebSocketRequest, origins: list[str]) -> tuple[int, str]:
-        """The HTTP status of a refusal and its reason, 0 where there is none."""
-        for origin in origins:
-            # More than one is no browser's doing; every one of them must be fine then.
-            if not origin_allowed(origin, self._origins):
-                return 403, f"pages from {origin[:_SHOWN]!r} may not connect here (origins= lists who may)"
-        if request.path.partition("?")[0] != self._path:
-            return 404, f"there is nothing at {request.path[:_SHOWN]!r}"
-        if not any(each in PROTOCOLS for each in request.proposed_subprotocols):
-            return 400, f"offer the subprotocol {MSGPACK_PROTOCOL} or {JSON_PROTOCOL}"
-        return 0, ""
+    async def open_request(
+        self, request: WebSocketRequest, stream: WatchedStream | None = None
+    ) -> tuple[LibrarySocket, str, str | None]:
+        """Answer a request: the WebSocket, its codec, the origin. ``TransportClosed`` as above."""
+        origins = _headers(request, b"origin")
+        try:
+            protocol = self._rules.settle(request.path, origins, request.proposed_subprotocols)
+        except Refused as refused:
+            with trio.move_on_after(self._timeout):
+                await request.reject(refused.status, body=refused.why.encode())
+            raise refused.closed() from None
+        socket = await request.accept(subprotocol=protocol)
+        opened = LibrarySocket(socket, stream, text=protocol == JSON_PROTOCOL)
+        return opened, PROTOCOLS[protocol], origins[0] if origins else None
 
 
 async def _no_request(stream: WatchedStream, *, timed_out: bool) -> TransportClosed:

@@ -23,23 +23,10 @@ class WatchedStream(trio.abc.Stream):
     when the peer talks nonsense. ``fault`` is the ``OSError`` that broke it, None after a plain end.
     """
 
-    def __init__(self, sock: socket.socket, wrap: WrapInTLS | None) -> None:
+    def __init__(self, stream: trio.abc.Stream) -> None:
         self.on_end: Callable[[], None] | None = None
         self.fault: Exception | None = None
-        self._socket = trio.socket.from_stdlib_socket(sock)
-        plain = trio.SocketStream(self._socket)
-        self._stream: trio.SocketStream | trio.SSLStream[trio.SocketStream]
-        self._stream = plain if wrap is None else wrap(plain)
-
-    @property
-    def tls(self) -> trio.SSLStream[trio.SocketStream] | None:
-        """The TLS layer, if there is one."""
-        return self._stream if isinstance(self._stream, trio.SSLStream) else None
-
-    def local(self, scheme: str) -> Address:
-        """The address of this end."""
-        name = self._socket.getsockname()
-        return Address(scheme, name[0], name[1])
+        self._stream = stream
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         try:
@@ -65,6 +52,29 @@ class WatchedStream(trio.abc.Stream):
         self._ended(None)
         await self._stream.aclose()
 
+    def _ended(self, exc: trio.BrokenResourceError | None) -> None:
+        cause = None if exc is None else exc.__cause__
+        if isinstance(cause, Exception) and self.fault is None:
+            self.fault = cause
+        if self.on_end is not None:
+            self.on_end()
+
+
+class WatchedSocket(WatchedStream):
+    """The same over a connected socket, which it owns, and over TLS where ``wrap`` puts it there."""
+
+    def __init__(self, sock: socket.socket, wrap: WrapInTLS | None) -> None:
+        self._socket = trio.socket.from_stdlib_socket(sock)
+        plain = trio.SocketStream(self._socket)
+        #: The TLS layer, if there is one.
+        self.tls = None if wrap is None else wrap(plain)
+        super().__init__(self.tls or plain)
+
+    def local(self, scheme: str) -> Address:
+        """The address of this end."""
+        name = self._socket.getsockname()
+        return Address(scheme, name[0], name[1])
+
     def abort(self) -> None:
         """Close now; what the peer was sent may be lost, that it was closed is not."""
         if self._socket.fileno() != -1:
@@ -72,13 +82,6 @@ class WatchedStream(trio.abc.Stream):
             with contextlib.suppress(OSError):
                 self._socket.shutdown(socket.SHUT_WR)
             self._socket.close()
-
-    def _ended(self, exc: trio.BrokenResourceError | None) -> None:
-        cause = None if exc is None else exc.__cause__
-        if isinstance(cause, Exception) and self.fault is None:
-            self.fault = cause
-        if self.on_end is not None:
-            self.on_end()
 
 
 def tls_client(context: ssl.SSLContext, host: str) -> WrapInTLS:
