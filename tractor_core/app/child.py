@@ -21,6 +21,7 @@ from tractor_core.msg.exposure import Exposed
 from tractor_core.msg.namespace import NamespacePath
 from tractor_core.plugin.manager import PluginManager
 from tractor_core.protocol.handshake import Identity
+from tractor_core.protocol.liveness import Heartbeat
 from tractor_core.runtime.actor import Actor
 from tractor_core.runtime.dialling import dial, nearest_first
 from tractor_core.runtime.status import serve_status
@@ -95,6 +96,7 @@ async def run_child(
         runtime_vars={},
     )
     actor.tls = boot.tls
+    actor.heartbeats.default = Heartbeat.of(boot.heartbeat_interval, boot.heartbeat_timeout)
     lifelines = inherited_lifelines(descriptors)
     supervisor = Supervisor(
         actor, inherited_lifelines=lifelines, inherited_guards=inherited_guards(descriptors)
@@ -157,18 +159,28 @@ def _watch_ancestors(
 
 
 async def _dial_parent(actor: Actor, boot: m.Bootstrap) -> Channel:
-    last: Exception = ConnectionRefusedError("none of the parent's transports is available here")
-    for address in nearest_first(actor, boot.parent_addrs):
-        try:
-            channel = await dial(
-                actor, address, expect_uuid=boot.parent.uuid, method="spawn", secret=boot.secret
-            )
-        except (OSError, TractorError) as error:
-            last = error
-        else:
-            actor.parent = channel
-            return channel
-    raise last
+    """The channel to the parent, however long that computes: its death shows elsewhere."""
+    patience = actor.limits.handshake_timeout
+    while True:
+        begun = trio.current_time()
+        last: Exception = ConnectionRefusedError("none of the parent's transports is available here")
+        for address in nearest_first(actor, boot.parent_addrs):
+            try:
+                actor.parent = await dial(
+                    actor,
+                    address,
+                    expect_uuid=boot.parent.uuid,
+                    method="spawn",
+                    secret=boot.secret,
+                    patience=patience,
+                )
+            except (OSError, TractorError) as error:
+                last = error
+            else:
+                return actor.parent
+        if trio.current_time() - begun < patience:
+            raise last  # refused: nobody who might still answer
+        patience *= 2
 
 
 class _SpecSink:

@@ -15,6 +15,7 @@ from tractor_core.msg.exposure import Exposed
 from tractor_core.msg.types import Aid, Cancel
 from tractor_core.plugin.manager import PluginManager
 from tractor_core.protocol.handshake import Identity
+from tractor_core.protocol.liveness import Heartbeat
 from tractor_core.runtime.actor import Actor
 from tractor_core.runtime.dialling import dial, dialled_portal
 from tractor_core.runtime.portal import Portal
@@ -33,6 +34,8 @@ async def open_portal(
     token: str | None = None,
     tls: TLSConfig | None = None,
     name: str | None = None,
+    heartbeat_interval: float | None = None,
+    heartbeat_timeout: float | None = None,
 ) -> AsyncIterator[Portal]:
     """Dial an actor by its address; no registrar is needed.
 
@@ -44,6 +47,10 @@ async def open_portal(
     ``@expose(clients=True)``, goes by the name that belongs to the token, and knows of the actor only that
     it holds the token too.
 
+    ``heartbeat_timeout`` closes the connection when nothing was heard over it for so many seconds, even if the
+    actor only computes; ``heartbeat_interval`` is the silence after which it is pinged. See
+    ``open_root_actor()``; left out, both are those of the actor that this is called in.
+
     Raises ``OSError`` when nobody can be reached there, ``AuthenticationFailed`` when one side refuses the
     other, ``TransportClosed`` for what is no actor.
     """
@@ -51,8 +58,13 @@ async def open_portal(
         raise ValueError("prove yourself by a token or by the tree's key, not by both")
     target = parse_address(address)
     actor = actor_of_task()
+    heartbeat = None
+    if heartbeat_interval is not None or heartbeat_timeout is not None:
+        heartbeat = Heartbeat.of(heartbeat_interval, heartbeat_timeout)
+    elif actor is not None:
+        heartbeat = actor.heartbeats.default
     if actor is not None and auth_key is None and token is None and tls is None:
-        channel = await dial(actor, target)
+        channel = await dial(actor, target, heartbeat=heartbeat)
         async with dialled_portal(actor, channel) as portal:
             yield portal
         return
@@ -63,9 +75,9 @@ async def open_portal(
     client = _light_client(plugins, identity, tls)
     async with run_actor(client, current=False):
         if token is not None:
-            channel = await dial(client, target, method="token", secret=token.encode())
+            channel = await dial(client, target, method="token", secret=token.encode(), heartbeat=heartbeat)
         else:
-            channel = await dial(client, target)
+            channel = await dial(client, target, heartbeat=heartbeat)
         async with dialled_portal(client, channel) as portal:
             yield portal
 

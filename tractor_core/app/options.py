@@ -19,6 +19,7 @@ from tractor_core.msg.types import Aid
 from tractor_core.plugin.manager import PluginManager
 from tractor_core.protocol.auth import ClientTokens
 from tractor_core.protocol.handshake import Identity
+from tractor_core.protocol.liveness import Heartbeat
 from tractor_core.runtime.actor import Actor
 from tractor_core.runtime.state import actor_of_task, current_actor
 from tractor_core.seams import Address, AddressLike, TLSConfig, parse_address
@@ -52,6 +53,8 @@ class RootOptions(msgspec.Struct, kw_only=True):
     tls: TLSConfig | None = None
     limits: Limits | None = None
     plugins: PluginManager | None = None
+    heartbeat_interval: float | None = None
+    heartbeat_timeout: float | None = None
     arbiter_addr: AddressLike | None = None
     rpc_module_paths: Iterable[str] | None = None
     tpt_bind_addrs: Sequence[AddressLike] | None = None
@@ -109,6 +112,7 @@ def make_root(options: RootOptions, environ: Mapping[str, str] = os.environ) -> 
             "this script starts actors while a child imports it: put what it runs under "
             "'if __name__ == \"__main__\":'"
         )
+    heartbeat = Heartbeat.of(options.heartbeat_interval, options.heartbeat_timeout)
     key, explicit = load_key(options.auth_key, environ)
     plugins = options.plugins or PluginManager.from_environment(environ)
     level = environ.get("TRACTOR_LOGLEVEL") or options.loglevel
@@ -124,6 +128,7 @@ def make_root(options: RootOptions, environ: Mapping[str, str] = os.environ) -> 
         runtime_vars={"_is_root": True, "_debug_mode": False},
     )
     actor.tls = load_tls(options.tls, environ)
+    actor.heartbeats.default = heartbeat
     actor.tokens = ClientTokens(options.auth_tokens)
     actor.loglevel = level
     actor.transports = schemes_of(options, environ)

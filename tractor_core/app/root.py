@@ -42,6 +42,10 @@ async def open_root_actor(**options: Any) -> AsyncIterator[Actor]:
     - ``auth_tokens``: ``{token: name}`` of clients, which may call functions of this actor (not of its
       children) that are marked ``@expose(clients=True)``, and nothing else; at least 16 bytes each;
     - ``tls``: a ``TLSConfig`` for transports that use it; ``limits``: a ``Limits``;
+    - ``heartbeat_interval``: seconds of silence after which a peer is pinged, 5 (or a third of the timeout);
+      after twice that an unresponsive one is logged and reported to plugins. Inherited by children;
+    - ``heartbeat_timeout``: close a channel over which nothing was heard for so many seconds, even if its peer
+      only computes (default: never). Inherited by children;
     - ``plugins``: a ``PluginManager`` in place of the one made from the installed entry points.
 
     ``TRACTOR_LOGLEVEL``, ``TRACTOR_SPAWN_METHOD`` and ``TRACTOR_TRANSPORTS`` in the environment win over the

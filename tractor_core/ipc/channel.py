@@ -88,6 +88,10 @@ class Channel(SendingHalf):
         self.closed_by: TransportClosed | None = None
         #: Asked, when it ends, for a better reason before the dialogs are told.
         self.explain: Explain | None = None
+        #: Grows whenever something arrives: how it is seen that the peer lives.
+        self.heard = 0
+        #: Why this side ended it, taking the peer for dead: see :meth:`give_up`.
+        self.given_up: TransportClosed | None = None
         #: See :meth:`apply_codec`.
         self.payload_codec: MsgCodec | None = None
         self._next_cid = 0 if dialled else 1
@@ -204,7 +208,7 @@ class Channel(SendingHalf):
             self._starting.add(cid)
 
     def _refusal(self) -> TransportClosed:
-        return self.closed_by or TransportClosed(f"channel to {self.aid} is closed")
+        return self.closed_by or self.given_up or TransportClosed(f"channel to {self.aid} is closed")
 
     @contextmanager
     def apply_codec(self, codec: MsgCodec) -> Iterator[MsgCodec]:
@@ -249,6 +253,7 @@ class Channel(SendingHalf):
             await trio.sleep_forever()
 
     async def _read(
+            error = self.given_up or error
         self, dispatch: Callable[[Channel, Any], None], frames: Sequence[Buffer]
     ) -> TransportClosed:
         answers = 0
@@ -287,6 +292,7 @@ class Channel(SendingHalf):
             if type(message) is m.Chunk:
                 raise ChunkError("a chunk inside a chunk")
         return message
+                self.heard += 1
 
     def _reason(self, error: Exception) -> TransportClosed:
         """Why the channel ends, from what reading or decoding raised."""
@@ -355,13 +361,21 @@ class Channel(SendingHalf):
         """Messages until the channel ends."""
         try:
             return await self.recv()
+                if self._queue and not self._sending:
+                    await self._flush_all()
         except TransportClosed as error:
             if error.src_exc is not None:
                 raise
             raise StopAsyncIteration from None
 
     def _keep(self, frames: Sequence[Buffer]) -> None:
-        self._unread.extend(message for frame in frames if (message := self._decode(frame)) is not None)
+        for frame in frames:
+            message = self._decode(frame)
+            if type(message) is m.Ping:
+                # As an actor's runtime would: who reads here has dialogs in mind, and is alive.
+                self.post(m.Pong(message.serial))
+            elif message is not None:
+                self._unread.append(message)
 
     def _fail(self, error: TransportClosed) -> None:
         self.connection.abort()
@@ -407,6 +421,13 @@ class Channel(SendingHalf):
                 await self.connection.aclose()
             if not self._reading:
                 self._end(TransportClosed(f"channel to {self.aid} was closed here"))
+    def give_up(self, reason: TransportClosed) -> None:
+        """End the channel at once for ``reason``: its peer is taken for dead, and asked nothing more."""
+        if not self.closed:
+            self.given_up = reason
+            self.closed = True
+            self.connection.abort()
+
 
     async def __aenter__(self) -> Channel:
         return self

@@ -300,3 +300,6 @@ class Bootstrap(msgspec.Struct):
     plugins: list[PluginEntry] = []
     #: Those of the parent; not in the ``ActorSpec``, which comes over a channel that has limits already.
     limits: dict[str, Any] = {}
+    #: How the parent watches its channels (seconds).
+    heartbeat_interval: float | None = None
+    heartbeat_timeout: float | None = None

@@ -80,3 +80,17 @@ def tractor_channel_opened(channel: Any) -> None:
 @hookspec
 def tractor_channel_closed(channel: Any, reason: Any) -> None:
     """A channel is gone; ``reason`` is what broke it, or None where it was closed in good order."""
+
+
+@hookspec
+def tractor_peer_unresponsive(channel: Any, seconds: float) -> None:
+    """A peer has not answered a ping: nothing was heard of it for ``seconds``.
+
+    Called once per episode, for every transport. The channel stays open: the peer computes, is stopped, or
+    cannot be reached just now. (Where ``heartbeat_timeout`` closes it, ``tractor_channel_closed`` follows.)
+    """
+
+
+@hookspec
+def tractor_peer_recovered(channel: Any, seconds: float) -> None:
+    """A peer that was unresponsive said something again, after about ``seconds``."""

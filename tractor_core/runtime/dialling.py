@@ -6,20 +6,23 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Literal
 
+import msgspec
 import trio
 
 from tractor_core.errors import PluginError, TractorError
 from tractor_core.ipc.channel import Channel
 from tractor_core.ipc.handshake import dial_handshake
+from tractor_core.ipc.limits import Limits
+from tractor_core.protocol.liveness import Heartbeat
 from tractor_core.seams import Address, TransportOptions
 
 from .actor import Actor
 from .portal import Portal
 
 
-def transport_options(actor: Actor) -> TransportOptions:
-    """What this actor tells its transports."""
-    limits = actor.limits
+def transport_options(actor: Actor, limits: Limits | None = None) -> TransportOptions:
+    """What this actor tells its transports, under its own limits or others."""
+    limits = limits or actor.limits
     return TransportOptions(
         handshake_frame=limits.max_handshake_frame,
         max_connections=limits.max_connections,
@@ -36,22 +39,29 @@ async def dial(
     expect_uuid: str | None = None,
     method: Literal["spawn", "token"] | None = None,
     secret: bytes = b"",
+    patience: float | None = None,
+    heartbeat: Heartbeat | None = None,
 ) -> Channel:
     """A new authenticated channel to whoever listens at ``address``.
 
+    ``patience`` is how long to wait for a connection, and then for the handshake (seconds; default:
+    ``Limits.handshake_timeout``); ``heartbeat`` how the channel is watched (default: as the actor's others).
     ``OSError`` when nobody can be reached there, ``TransportClosed`` when what is there speaks something
     else, ``AuthenticationFailed`` when one side refuses the other.
     """
     transport = actor.plugins.transport(address.scheme)
-    connection = await transport.connect(address, transport_options(actor))
+    limits = actor.limits
+    if patience is not None:
+        limits = msgspec.structs.replace(limits, handshake_timeout=patience)
+    connection = await transport.connect(address, transport_options(actor, limits))
     try:
         peer, leftover = await dial_handshake(
-            connection, actor.identity, actor.limits, expect_uuid=expect_uuid, method=method, secret=secret
+            connection, actor.identity, limits, expect_uuid=expect_uuid, method=method, secret=secret
         )
     except BaseException:
         connection.abort()
         raise
-    return actor.attach(connection, peer, leftover, dialled=True)
+    return actor.attach(connection, peer, leftover, dialled=True, heartbeat=heartbeat)
 
 
 def told(addresses: Sequence[Address]) -> list[Address]:

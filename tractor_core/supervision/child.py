@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import trio
@@ -83,10 +84,14 @@ class MainTask:
 class Child:
     """One actor owned by a nursery: its process, channel and what is to be released with it."""
 
-    def __init__(self, actor: Actor, name: str, uuid: str) -> None:
+    def __init__(self, actor: Actor, name: str, uuid: str, *, stop_patience: float = math.inf) -> None:
         self.actor = actor
         self.name = name
         self.uuid = uuid
+        #: How long it may be stopped before it is taken for dead (seconds).
+        self.stop_patience = stop_patience
+        #: It was taken for dead while its process was there.
+        self.lost = False
         self.process: ActorProcess | None = None
         self.channel: Channel | None = None
         self.portal: Portal | None = None
@@ -135,12 +140,18 @@ class Child:
 
     async def explain(self, channel: Channel, error: TransportClosed) -> TransportClosed:
         """Why its channel ended: usually because its process did."""
+        if self.lost:
+            return error
         self._broken_by = error
         if self.process is None or self.end_asked:
             return error
         status = None
         with trio.move_on_after(EXPLAIN_TIMEOUT):
             status = await self.process.wait()
+        if status is None and channel is self.channel and channel.given_up is not None:
+            # It may compute for ever, and would not learn that it was left.
+            self.take_for_dead(str(error))
+            return self._death or error
         return error if status is None else await self.death(status)
 
     def left_alone(self, status: ExitStatus) -> bool:
@@ -167,8 +178,24 @@ class Child:
             return f"its connection broke ({self._broken_by})"
         return str(status)
 
+    def take_for_dead(self, reason: str) -> None:
+        """Give it up though its process is there: calls to it end at once, and the ladder ends the process."""
+        if self.end_asked or self.lost:
+            return
+        self.lost = True
+        process = self.process
+        pid = f" (pid {process.pid})" if process is not None and process.pid else ""
+        self._death = ActorDied(
+            f"actor {self.name!r}{pid} is taken for dead: {reason}", uid=self.uid, src_exc=self._broken_by
+        )
+        for channel in self.actor.peers.get(self.uuid, ()):
+            channel.give_up(self._death)
+        self.scope.cancel()
+
     def late_error(self) -> BaseException | None:
-        """The failure of a run-once actor that came while it was already being ended."""
+        """What its owner must know although it was being ended: that it was lost, or how its task failed."""
+        if self.lost and (self.main is None or not self.main.delivered):
+            return self._death
         if self.main is None or self.main.delivered:
             return None
         error = self.main.error

@@ -136,7 +136,7 @@ class ActorNursery:
             raise TypeError(f"an actor's name is a non-empty string, not {name!r}")
         if self._closed or self._cancel_called:
             raise RuntimeError("this nursery was cancelled or left: it starts no more actors")
-        child = Child(self._actor, name, new_uuid())
+        child = Child(self._actor, name, new_uuid(), stop_patience=self._policy.stopped)
         self._children[child.uuid] = child
         portal: Portal = await self._nursery.start(
             self._supervise, child, options, main, name=f"actor {name}"

@@ -7,14 +7,24 @@ import os
 
 def is_stopped(pid: int) -> bool:
     """Whether process ``pid`` is stopped, by a signal or by a tracer; False where that cannot be known."""
+    return _state(pid) in (b"T", b"t")
+
+
+def is_halted(pid: int) -> bool:
+    """Whether process ``pid`` is stopped by a signal, and not held by a debugger that will let it go on."""
+    return _state(pid) == b"T"
+
+
+def _state(pid: int) -> bytes:
+    """The letter that ``/proc`` has for the state of a process; empty where there is none."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             stat = file.read()
     except OSError:
-        return False
+        return b""
     # The second field is the program's name in brackets, and may itself hold blanks and brackets.
-    state = stat.rpartition(b")")[2].split()
-    return bool(state) and state[0] in (b"T", b"t")
+    fields = stat.rpartition(b")")[2].split()
+    return fields[0] if fields else b""
 
 
 def cpu_count_usable() -> int:

@@ -23,6 +23,7 @@ from .child import BootSink, Child
 from .last_words import LAST_WORDS, LastWords
 from .lifeline import Lifeline, SubtreeGuard, guard_descriptors, lifeline_descriptors
 from .stderr_capture import STDERR, StderrCapture
+from .stopped import StoppedChildren
 
 #: What a new process calls; see ``SpawnRequest.entry``.
 ENTRY = "tractor_core.app.child:main"
@@ -64,6 +65,7 @@ class Supervisor:
     ) -> None:
         self.actor = actor
         self.lifelines = Lifeline()
+        self.stopped = StoppedChildren(actor)
         self.main = main
         self._inherited_lifelines = tuple(inherited_lifelines)
         self._inherited_guards = tuple(inherited_guards)
@@ -79,6 +81,7 @@ class Supervisor:
         expected = actor.secrets.expect(child.uuid)
         actor.explain_closing(child.uuid, child.explain)
         await self._spawn(child, options, backend, expected.secret)
+        self.stopped.watch(child)
         boot = BootSink()
         exited: list[ActorDied] = []
         async with trio.open_nursery() as nursery:
@@ -160,6 +163,8 @@ class Supervisor:
                 for row in actor.plugins.table()
             ],
             limits=actor.limits.to_dict(),
+            heartbeat_interval=actor.heartbeats.default.interval,
+            heartbeat_timeout=actor.heartbeats.default.timeout,
         )
         return SpawnRequest(
             name=child.name,
