@@ -7,16 +7,14 @@ module and every child process sees.
 from __future__ import annotations
 
 import inspect
-import itertools
 import os
-import random
 import shutil
 import signal
-import socket
 import tempfile
 from collections.abc import Awaitable, Callable, Generator, Iterator
 from contextlib import contextmanager
 from functools import partial, wraps
+from multiprocessing import resource_tracker
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
@@ -34,9 +32,6 @@ ALARM_DELAY = 5.0
 
 #: Virtual seconds a test on a mock clock may take; reaching them costs no real time.
 VIRTUAL_LIMIT = 3600.0
-
-#: Schemes the ``registry`` fixture goes through when TRACTOR_TRANSPORTS does not choose.
-REAL_SCHEMES = ("tcp", "uds")
 
 
 def _isolate() -> Path:
@@ -60,6 +55,7 @@ import hypothesis  # noqa: E402
 import trio  # noqa: E402
 import trio.testing  # noqa: E402
 from leak_guard import Census, Leaks, end_processes, live_processes, settled_leaks  # noqa: E402
+from registries import ENCRYPTED, METHOD_VARIABLE, WAYS, Way, certificates, new_registry, ways  # noqa: E402
 
 hypothesis.settings.register_profile("tractor_core", deadline=None)  # no test asserts timing
 hypothesis.settings.load_profile("tractor_core")
@@ -175,8 +171,20 @@ def pytest_runtest_makereport(
     return report
 
 
+@pytest.fixture
+def _resource_tracker(request: pytest.FixtureRequest) -> Iterator[None]:
+    """The standard library's process beside ``multiprocessing``, which stays for as long as this one."""
+    parameters = request.node.callspec.params.values() if hasattr(request.node, "callspec") else ()
+    if not any(isinstance(way, Way) and way.start_method == "multiprocessing" for way in parameters):
+        yield
+        return
+    resource_tracker.ensure_running()
+    yield
+    resource_tracker._resource_tracker._stop()
+
+
 @pytest.fixture(autouse=True)
-def _nothing_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
+def _nothing_left_behind(request: pytest.FixtureRequest, _resource_tracker: None) -> Iterator[None]:
     """Fail the test that leaves a process, descriptor, thread, signal handler or socket file."""
     before = Census.take(SESSION)
     yield
@@ -191,58 +199,53 @@ def _nothing_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
         pytest.fail(f"left behind:\n{leaks}", pytrace=False)
 
 
-# -- where trees meet ------------------------------------------------------------------------
-
-_serial = itertools.count()
-
-
-def _schemes() -> tuple[str, ...]:
-    chosen = [scheme.strip() for scheme in os.environ.get("TRACTOR_TRANSPORTS", "").split(",")]
-    return tuple(scheme for scheme in chosen[:1] if scheme) or REAL_SCHEMES
+# -- where trees meet, and how their actors start --------------------------------------------
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "registry" in metafunc.fixturenames:
-        metafunc.parametrize("registry", _schemes(), indirect=True)
+    for name in WAYS.keys() & set(metafunc.fixturenames):
+        metafunc.parametrize(name, ways(name), indirect=True, ids=str)
 
 
 @pytest.fixture(autouse=True)
 def _choices_are_for_real_trees(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Hide the environment's choice of transport and backend from tests that make their own."""
-    if "registry" not in request.fixturenames and "e2e" not in request.path.parts:
+    if not WAYS.keys() & set(request.fixturenames):
         for name in CHOICES:
             monkeypatch.delenv(name, raising=False)
 
 
+def _registry(way: Way, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv(METHOD_VARIABLE, way.start_method)
+    if way.scheme in ENCRYPTED:
+        for variable, path in certificates(SESSION).items():
+            monkeypatch.setenv(variable, path)
+    return new_registry(way.scheme)
+
+
 @pytest.fixture
-def registry(request: pytest.FixtureRequest) -> str:
+def registry(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """The URL of a registry that nobody else uses and nothing listens on yet.
 
-    The test runs once for each scheme of :data:`REAL_SCHEMES`, or only over the first one that
-    TRACTOR_TRANSPORTS names.
+    The test runs once for each of :data:`registries.USUAL`, over that transport and with that backend, or
+    only the way that TRACTOR_TRANSPORTS and TRACTOR_SPAWN_METHOD choose.
     """
-    scheme: str = request.param
-    if scheme in ("uds", "zmq+ipc"):
-        return f"{scheme}://{os.environ['XDG_RUNTIME_DIR']}/registry-{next(_serial)}.sock"
-    if scheme == "mem":
-        return f"mem://registry-{next(_serial)}"
-    return f"{scheme}://127.0.0.1:{_free_port()}"
+    return _registry(request.param, monkeypatch)
+
+
+@pytest.fixture
+def every_registry(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """As ``registry``, for each of :data:`registries.EVERY`: all transports, all backends."""
+    return _registry(request.param, monkeypatch)
+
+
+@pytest.fixture
+def one_registry(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """As ``registry``, but only the first way, for tests that take long; or the environment's choice."""
+    return _registry(request.param, monkeypatch)
 
 
 @pytest.fixture
 def free_tcp_registry() -> str:
-    """A ``tcp://`` URL on which nothing listens."""
-    return f"tcp://127.0.0.1:{_free_port()}"
-
-
-def _free_port() -> int:
-    """A port below the range from which the system picks, so that no connection takes it meanwhile."""
-    while True:
-        port = random.randrange(20_000, 32_000)
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
+    """A ``tcp://`` URL on which nothing listens, for tests of TCP itself."""
+    return new_registry("tcp")

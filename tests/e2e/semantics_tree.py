@@ -66,7 +66,7 @@ Scenario = Callable[[Tree], Awaitable[None]]
 
 
 @asynccontextmanager
-async def open_tree(registry: str, start_method: str) -> AsyncIterator[Tree]:
+async def open_tree(registry: str, start_method: str | None = None) -> AsyncIterator[Tree]:
     async with tractor.open_nursery(registry_addrs=[registry], start_method=start_method) as an:
         yield Tree(an, await an.start_actor("worker", enable_modules=[ENDPOINTS]))
         await an.cancel()
@@ -81,7 +81,7 @@ async def in_memory(scenario: Scenario) -> None:
 
 async def on_processes(scenarios: Iterable[Scenario], registry: str) -> None:
     """Run scenarios one after the other in one tree of real processes."""
-    async with open_tree(registry, "subprocess") as tree:
+    async with open_tree(registry) as tree:
         for scenario in scenarios:
             try:
                 with trio.fail_after(SCENARIO_LIMIT):

@@ -9,8 +9,8 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 import trio
+from family import actors
 from programs import endpoints
-from programs.kill_matrix import children
 
 import tractor_core as tractor
 
@@ -25,8 +25,8 @@ async def test_a_cluster(hard_kill: bool, registry: str) -> None:
         seen = {name: await portal.run(endpoints.whoami) for name, portal in portals.items()}
         assert [name for name, _ in seen.values()] == list(portals)
         pids = {pid for _, pid in seen.values()}
-        assert pids == set(children())
-    assert children() == []
+        assert pids == set(actors())
+    assert actors() == []
 
 
 async def test_a_cluster_has_an_actor_for_each_processor(registry: str) -> None:
@@ -36,10 +36,10 @@ async def test_a_cluster_has_an_actor_for_each_processor(registry: str) -> None:
 
 
 async def test_the_start_method_of_the_environment(
-    free_tcp_registry: str, monkeypatch: pytest.MonkeyPatch
+    one_registry: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TRACTOR_SPAWN_METHOD", "inproc")
-    async with tractor.open_nursery(registry_addrs=[free_tcp_registry], start_method="subprocess") as an:
+    async with tractor.open_nursery(registry_addrs=[one_registry], start_method="subprocess") as an:
         default = await an.start_actor("default", enable_modules=EXPOSED)
         assert await default.run(endpoints.pid) == os.getpid()
         chosen = await an.start_actor("chosen", enable_modules=EXPOSED, start_method="subprocess")
@@ -48,8 +48,8 @@ async def test_the_start_method_of_the_environment(
 
 
 @pytest.mark.limit(60)
-async def test_starting_and_ending_leaves_nothing_behind(free_tcp_registry: str) -> None:
-    async with tractor.open_root_actor(registry_addrs=[free_tcp_registry]):
+async def test_starting_and_ending_leaves_nothing_behind(one_registry: str) -> None:
+    async with tractor.open_root_actor(registry_addrs=[one_registry]):
         await rounds(2)  # what is made once and kept
         before = held()
         await rounds(12)
@@ -85,4 +85,4 @@ def held() -> tuple[int, set[str], list[int]]:
     gc.collect()
     # Trio keeps threads for a while, and those of other tests end in their own time.
     threads = {thread.name for thread in threading.enumerate() if not thread.name.startswith("Trio thread")}
-    return len(os.listdir("/proc/self/fd")), threads, children()
+    return len(os.listdir("/proc/self/fd")), threads, actors()

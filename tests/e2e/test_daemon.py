@@ -114,8 +114,8 @@ async def test_an_interrupt_at_the_terminal(how: str, registry: str) -> None:
     assert not [pid for pid in pids if alive(pid)]
 
 
-async def test_children_that_boot_when_the_root_is_killed_say_nothing(free_tcp_registry: str) -> None:
-    async with program("programs.interrupted", free_tcp_registry, "boot") as process:
+async def test_children_that_boot_when_the_root_is_killed_say_nothing(one_registry: str) -> None:
+    async with program("programs.interrupted", one_registry, "boot") as process:
         assert process.stdout is not None
         await trio.to_thread.run_sync(process.stdout.readline)
         await trio.sleep(0.08)

@@ -1,4 +1,4 @@
-"""A whole daemon on TCP under fire: it answers its friends during and after, and pays next to nothing."""
+"""A whole daemon under fire, over any transport: it answers its friends during and after, and pays next to nothing."""
 
 from __future__ import annotations
 
@@ -23,10 +23,19 @@ MIB = 1024 * 1024
 #: What a bad peer may cost the daemon while it is there (bytes).
 ALLOWED = 5 * MIB
 
+#: What each of a crowd may cost meanwhile where a library keeps a state for every connection (bytes).
+ALLOWED_EACH = {"tls": 64 * 1024, "ws": 40 * 1024, "wss": 96 * 1024}
+
+
+#: The most that a transport's own protocol says to who does not speak it (bytes): a greeting, a refusal.
+COURTESY = 64
+
 
 async def raw(url: str) -> trio.SocketStream:
+    """A bare connection to whatever listens there."""
     address = parse_address(url)
-    assert address.port is not None
+    if address.port is None:
+        return await trio.open_unix_socket(address.path)
     return await trio.open_tcp_stream(address.host, address.port)
 
 
@@ -67,7 +76,7 @@ class Friend:
 
 
 @asynccontextmanager
-async def under_fire(url: str, **options: object) -> AsyncIterator[Friend]:
+async def under_fire(url: str, *, allowed: int = ALLOWED, **options: object) -> AsyncIterator[Friend]:
     """A daemon with a friend who calls all the time; afterwards it must be as well as it was."""
     async with daemon(url, **options) as program:
         friend = Friend(url, program)
@@ -84,7 +93,7 @@ async def under_fire(url: str, **options: object) -> AsyncIterator[Friend]:
             nursery.cancel_scope.cancel()
         await friend.call()
         grown = program.resident() - before
-        assert grown < ALLOWED, f"{grown} bytes more than before"
+        assert grown < allowed, f"{grown} bytes more than before"
         assert program.process.poll() is None
 
 
@@ -136,64 +145,73 @@ async def silence(stream: trio.SocketStream) -> None:
 
 @pytest.mark.parametrize("misbehave", [http, truncated_frame, length_bomb, noise])
 async def test_one_bad_peer_costs_one_line(
-    free_tcp_registry: str, misbehave: Callable[[trio.SocketStream], object]
+    one_registry: str, misbehave: Callable[[trio.SocketStream], object]
 ) -> None:
-    async with under_fire(free_tcp_registry) as friend:
-        async with await raw(free_tcp_registry) as stream:
-            host, port = stream.socket.getsockname()[:2]
+    async with under_fire(one_registry) as friend:
+        async with await raw(one_registry) as stream:
+            peer = name_of(stream)
             with trio.fail_after(10):
                 await misbehave(stream)  # type: ignore[misc]
-                assert await until_closed(stream) == b""
+                assert len(await until_closed(stream)) <= COURTESY
         [line] = await complaint(friend.program)
-        assert f"refused peer tcp://{host}:{port}" in line
+        assert "peer" in line and peer in line
         await friend.call()
 
 
-async def test_a_silent_peer_is_sent_away(free_tcp_registry: str) -> None:
-    async with under_fire(free_tcp_registry, limits=tractor.Limits(handshake_timeout=1.0)) as friend:
-        async with await raw(free_tcp_registry) as stream:
+def name_of(stream: trio.SocketStream) -> str:
+    """What whoever accepted the connection calls this end of it, where it has a name."""
+    name = stream.socket.getsockname()
+    return f"{name[0]}:{name[1]}" if isinstance(name, tuple) else ""
+
+
+async def test_a_silent_peer_is_sent_away(one_registry: str) -> None:
+    async with under_fire(one_registry, limits=tractor.Limits(handshake_timeout=1.0)) as friend:
+        async with await raw(one_registry) as stream:
             await friend.call()
             with trio.fail_after(10):
-                assert await until_closed(stream) == b""
+                assert len(await until_closed(stream)) <= COURTESY
         [line] = await complaint(friend.program)
-        assert "no handshake within 1 s" in line
+        assert "peer" in line
 
 
-async def test_five_hundred_bare_connections(free_tcp_registry: str) -> None:
-    async with under_fire(free_tcp_registry) as friend:
+async def test_five_hundred_bare_connections(one_registry: str) -> None:
+    allowed = max(ALLOWED, 500 * ALLOWED_EACH.get(parse_address(one_registry).scheme, 0))
+    async with under_fire(one_registry, allowed=allowed) as friend:
         async with AsyncExitStack() as streams:
             for _ in range(500):
-                await streams.enter_async_context(await raw(free_tcp_registry))
+                await streams.enter_async_context(await raw(one_registry))
             await friend.call()
         lines = await complaint(friend.program)
         # One line, then a count for each second that it took.
         assert len(lines) <= 6
-        assert "refused peer tcp://127.0.0.1:" in lines[0]
+        assert "peer" in lines[0]
         await friend.call()
 
 
-async def test_at_the_cap_the_oldest_silent_peer_makes_room(free_tcp_registry: str) -> None:
-    limits = tractor.Limits(max_connections=8)
-    async with under_fire(free_tcp_registry, limits=limits) as friend:
+async def test_at_the_cap_the_oldest_silent_peer_makes_room(one_registry: str) -> None:
+    # ZeroMQ counts who got through its own handshake; who did not is sent away by the time it took.
+    silence = 1.0 if one_registry.startswith("zmq") else 60.0
+    limits = tractor.Limits(max_connections=8, handshake_timeout=silence)
+    async with under_fire(one_registry, limits=limits) as friend:
         async with AsyncExitStack() as streams:
-            first = await streams.enter_async_context(await raw(free_tcp_registry))
+            first = await streams.enter_async_context(await raw(one_registry))
             for _ in range(30):
-                await streams.enter_async_context(await raw(free_tcp_registry))
+                await streams.enter_async_context(await raw(one_registry))
             await friend.call()
             with trio.fail_after(5):
-                assert await until_closed(first) == b""
+                assert len(await until_closed(first)) <= COURTESY
 
 
-async def test_at_the_cap_friends_are_kept_and_the_next_is_refused(free_tcp_registry: str) -> None:
+async def test_at_the_cap_friends_are_kept_and_the_next_is_refused(one_registry: str) -> None:
     limits = tractor.Limits(max_connections=3)
-    async with daemon(free_tcp_registry, limits=limits) as program, AsyncExitStack() as stack:
-        portals = [await stack.enter_async_context(tractor.open_portal(free_tcp_registry))]
+    async with daemon(one_registry, limits=limits) as program, AsyncExitStack() as stack:
+        portals = [await stack.enter_async_context(tractor.open_portal(one_registry))]
         while (await portals[0].run_from_ns("self", "status"))["channels"] > 1:
             await trio.sleep(0.01)  # whoever waited for the daemon's start is just leaving
         for _ in range(2):
-            portals.append(await stack.enter_async_context(tractor.open_portal(free_tcp_registry)))
+            portals.append(await stack.enter_async_context(tractor.open_portal(one_registry)))
         with pytest.raises((TransportClosed, OSError)):
-            async with tractor.open_portal(free_tcp_registry):
+            async with tractor.open_portal(one_registry):
                 pytest.fail("it is in")
         for portal in portals:
             assert await portal.run(endpoints.pid) == program.pid
@@ -234,10 +252,10 @@ NOT_MESSAGES = {
 }
 
 
-async def test_what_is_no_message_ends_that_channel_and_nothing_else(free_tcp_registry: str) -> None:
-    async with under_fire(free_tcp_registry) as friend:
+async def test_what_is_no_message_ends_that_channel_and_nothing_else(one_registry: str) -> None:
+    async with under_fire(one_registry) as friend:
         for number, (what, frame) in enumerate(NOT_MESSAGES.items(), start=1):
-            async with tractor.open_portal(free_tcp_registry, name=f"vandal-{number}") as portal:
+            async with tractor.open_portal(one_registry, name=f"vandal-{number}") as portal:
                 await rude(portal, frame)
                 with trio.move_on_after(5) as scope:
                     await portal.chan.wait_closed()
@@ -271,11 +289,11 @@ ODD_MESSAGES = {
 }
 
 
-async def test_messages_out_of_place_disturb_nothing(free_tcp_registry: str) -> None:
+async def test_messages_out_of_place_disturb_nothing(one_registry: str) -> None:
     """The same channel goes on working."""
-    async with under_fire(free_tcp_registry) as friend:
+    async with under_fire(one_registry) as friend:
         for what, message in ODD_MESSAGES.items():
-            async with tractor.open_portal(free_tcp_registry, name="vandal") as portal:
+            async with tractor.open_portal(one_registry, name="vandal") as portal:
                 await rude(portal, ENCODE(message))
                 with trio.move_on_after(5) as scope:
                     assert await portal.run(endpoints.pid) == friend.program.pid, what
@@ -295,9 +313,9 @@ ILLEGAL_HERE = {
 }
 
 
-async def test_an_illegal_message_ends_its_dialog_and_no_other(free_tcp_registry: str) -> None:
-    async with under_fire(free_tcp_registry) as friend:
-        async with tractor.open_portal(free_tcp_registry, name="vandal") as portal:
+async def test_an_illegal_message_ends_its_dialog_and_no_other(one_registry: str) -> None:
+    async with under_fire(one_registry) as friend:
+        async with tractor.open_portal(one_registry, name="vandal") as portal:
             async with portal.open_context(endpoints.double) as (other, _), other.open_stream() as stream:
                 for number, (what, message) in enumerate(ILLEGAL_HERE.items()):
                     with trio.move_on_after(5) as scope, pytest.raises((RemoteActorError, TransportClosed)):
@@ -310,9 +328,9 @@ async def test_an_illegal_message_ends_its_dialog_and_no_other(free_tcp_registry
             assert await portal.run(endpoints.pid) == friend.program.pid
 
 
-async def test_a_stream_beyond_its_window_ends_that_dialog(free_tcp_registry: str) -> None:
-    async with under_fire(free_tcp_registry) as friend:
-        async with tractor.open_portal(free_tcp_registry, name="vandal") as portal:
+async def test_a_stream_beyond_its_window_ends_that_dialog(one_registry: str) -> None:
+    async with under_fire(one_registry) as friend:
+        async with tractor.open_portal(one_registry, name="vandal") as portal:
             with pytest.raises((RemoteActorError, TransportClosed)):
                 async with portal.open_context(endpoints.double) as (ctx, _):
                     flood = [ENCODE(m.Yield(ctx.cid, msgspec.Raw(ENCODE(n)))) for n in range(20_000)]
@@ -322,9 +340,9 @@ async def test_a_stream_beyond_its_window_ends_that_dialog(free_tcp_registry: st
             assert await portal.run(endpoints.pid) == friend.program.pid
 
 
-async def test_too_many_dialogs_are_refused_to_who_opens_them(free_tcp_registry: str) -> None:
-    async with under_fire(free_tcp_registry, limits=tractor.Limits(max_dialogs=5)) as friend:
-        async with tractor.open_portal(free_tcp_registry, name="greedy") as portal:
+async def test_too_many_dialogs_are_refused_to_who_opens_them(one_registry: str) -> None:
+    async with under_fire(one_registry, limits=tractor.Limits(max_dialogs=5)) as friend:
+        async with tractor.open_portal(one_registry, name="greedy") as portal:
             async with trio.open_nursery() as nursery:
                 for _ in range(5):
                     nursery.start_soon(portal.run, endpoints.sleep_forever)
@@ -337,10 +355,10 @@ async def test_too_many_dialogs_are_refused_to_who_opens_them(free_tcp_registry:
             assert await portal.run(endpoints.pid) == friend.program.pid
 
 
-async def test_unfinished_messages_are_held_up_to_a_budget(free_tcp_registry: str) -> None:
+async def test_unfinished_messages_are_held_up_to_a_budget(one_registry: str) -> None:
     limits = tractor.Limits(max_buffered=2 * MIB)
-    async with under_fire(free_tcp_registry, limits=limits) as friend:
-        async with tractor.open_portal(free_tcp_registry, name="hoarder") as portal:
+    async with under_fire(one_registry, limits=limits) as friend:
+        async with tractor.open_portal(one_registry, name="hoarder") as portal:
             with pytest.raises(TransportClosed):
                 for number in range(200):
                     piece = memoryview(b"x" * 60_000)
@@ -351,9 +369,9 @@ async def test_unfinished_messages_are_held_up_to_a_budget(free_tcp_registry: st
         assert "hoarder" in line and "unfinished messages" in line
 
 
-async def test_the_handshakes_own_messages_are_no_better_afterwards(free_tcp_registry: str) -> None:
+async def test_the_handshakes_own_messages_are_no_better_afterwards(one_registry: str) -> None:
     """A refusal, as it is sent in a handshake, does not disturb a channel that is open."""
-    async with under_fire(free_tcp_registry) as friend:
-        async with tractor.open_portal(free_tcp_registry, name="vandal") as portal:
+    async with under_fire(one_registry) as friend:
+        async with tractor.open_portal(one_registry, name="vandal") as portal:
             await rude(portal, MSGPACK.encode(m.Error(m.RUNTIME_CID, m.BoxedError("a:b", "no", "a:b"))))
             assert await portal.run(endpoints.pid) == friend.program.pid

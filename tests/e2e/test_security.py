@@ -66,9 +66,9 @@ async def test_who_holds_the_key_may_cancel(registry: str) -> None:
 # -- where keys come from --------------------------------------------------------------------------
 
 
-async def test_programs_of_one_user_meet_through_the_cookie(free_tcp_registry: str) -> None:
-    async with daemon(free_tcp_registry) as program:
-        async with tractor.open_root_actor(registry_addrs=[free_tcp_registry]) as root:
+async def test_programs_of_one_user_meet_through_the_cookie(one_registry: str) -> None:
+    async with daemon(one_registry) as program:
+        async with tractor.open_root_actor(registry_addrs=[one_registry]) as root:
             async with tractor.find_actor("daemon", raise_on_none=True) as portal:
                 assert portal is not None
                 assert await portal.run(endpoints.pid) == program.pid
@@ -79,15 +79,15 @@ async def test_programs_of_one_user_meet_through_the_cookie(free_tcp_registry: s
     assert stat.S_IMODE(cookie.parent.stat().st_mode) & 0o077 == 0
 
 
-async def test_a_program_with_another_cookie_is_a_stranger(free_tcp_registry: str, tmp_path: Path) -> None:
-    async with daemon(free_tcp_registry) as program:
+async def test_a_program_with_another_cookie_is_a_stranger(one_registry: str, tmp_path: Path) -> None:
+    async with daemon(one_registry) as program:
         async with tractor.open_root_actor(registry_addrs=["mem://mine"]):
             pass
         other = dict(os.environ, XDG_CONFIG_HOME=str(tmp_path))
         key, explicit = load_key(None, other)
         assert not explicit and key != load_key(None, os.environ)[0]
-        assert _call_elsewhere(free_tcp_registry, other) == "AuthenticationFailed"
-        assert _call_elsewhere(free_tcp_registry, dict(os.environ)) == str(program.pid)
+        assert _call_elsewhere(one_registry, other) == "AuthenticationFailed"
+        assert _call_elsewhere(one_registry, dict(os.environ)) == str(program.pid)
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o620, 0o604])

@@ -435,5 +435,5 @@ async def test_in_virtual_time(scenario: Scenario, autojump_clock: trio.testing.
     await in_memory(scenario)
 
 
-async def test_on_real_processes(registry: str) -> None:
-    await on_processes(SCENARIOS, registry)
+async def test_on_real_processes(every_registry: str) -> None:
+    await on_processes(SCENARIOS, every_registry)

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 import trio
+from family import actors
 from programs import endpoints
-from programs.kill_matrix import alive, children
+from programs.kill_matrix import alive
 
 import tractor_core as tractor
 from tractor_core.supervision.policy import TeardownPolicy
@@ -41,24 +42,24 @@ async def call(portal: Any, function: Any, *args: Any) -> None:
     ids=lambda value: getattr(value, "__name__", ""),
 )
 async def test_cancel_ends_whatever_the_actor_does(
-    function: Any, args: tuple[Any, ...], free_tcp_registry: str
+    function: Any, args: tuple[Any, ...], one_registry: str
 ) -> None:
     with trio.fail_after(10):
-        async with tractor.open_nursery(registry_addrs=[free_tcp_registry]) as an:
+        async with tractor.open_nursery(registry_addrs=[one_registry]) as an:
             portal = await an.start_actor("stubborn", enable_modules=EXPOSED)
             pid = await portal.run(endpoints.pid)
             async with trio.open_nursery() as tasks:
                 await start_busy(portal, tasks, function, *args)
                 await an.cancel()
                 assert not alive(pid)
-                assert children() == []
+                assert actors() == []
 
 
 @pytest.mark.parametrize("how", ["hard kill", "own policy", "cancel_actor"])
-async def test_other_ways_to_end_a_stubborn_actor(how: str, free_tcp_registry: str) -> None:
+async def test_other_ways_to_end_a_stubborn_actor(how: str, one_registry: str) -> None:
     policy = TeardownPolicy(ack=0.1, graceful=0.2, terminate=0.2) if how == "own policy" else None
     with trio.fail_after(10):
-        async with tractor.open_nursery(registry_addrs=[free_tcp_registry], policy=policy) as an:
+        async with tractor.open_nursery(registry_addrs=[one_registry], policy=policy) as an:
             portal = await an.start_actor("stubborn", enable_modules=EXPOSED)
             pid = await portal.run(endpoints.pid)
             async with trio.open_nursery() as tasks:
@@ -84,8 +85,8 @@ async def grow(portal: Any, depth: int, behaviour: str, task_status: Any = trio.
 
 
 @pytest.mark.limit(60)
-async def test_a_tree_that_ignores_everything_is_gone(free_tcp_registry: str) -> None:
-    async with tractor.open_nursery(registry_addrs=[free_tcp_registry]) as an:
+async def test_a_tree_that_ignores_everything_is_gone(one_registry: str) -> None:
+    async with tractor.open_nursery(registry_addrs=[one_registry]) as an:
         async with trio.open_nursery() as tasks:
             pids: list[int] = []
             for index in range(3):
@@ -97,4 +98,4 @@ async def test_a_tree_that_ignores_everything_is_gone(free_tcp_registry: str) ->
                 await an.cancel()
             print(f"a tree of {len(pids)} was gone after {time.monotonic() - started:.2f} s")
             assert not [pid for pid in pids if alive(pid)]
-            assert children() == []
+            assert actors() == []
