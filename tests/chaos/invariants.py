@@ -1,0 +1,112 @@
+"""What must hold for every tree, whatever befell it. Each check returns what is wrong, as sentences."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from .journal import Entry, Reader
+from .plan import Plan
+
+#: How a piece of work may end, whatever happens: a result, or an error that the documentation lists.
+ALLOWED: Final = frozenset(
+    {
+        "result",
+        "cancelled",
+        "NobodyThere",
+        "ActorDied",
+        "ActorTooSlowError",
+        "ContextCancelled",
+        "TransportClosed",
+        "FrameTooLarge",
+        # Of dialling and spawning.
+        "ConnectionRefusedError",
+        "ConnectionResetError",
+        "FileNotFoundError",
+        "BrokenPipeError",
+    }
+)
+
+#: Nothing frees a waiter whose peer stands still for good, but its own deadline.
+WHEN_STOPPED: Final = frozenset({"TooSlowError"})
+
+#: What the system says to who has no descriptors left.
+WITHOUT_DESCRIPTORS: Final = frozenset({"OSError", "PluginError"})
+
+#: On standard error, what a bug of the runtime looks like. Tracebacks of other actors are shown with a bar.
+SUSPICIOUS: Final = re.compile(
+    r"^Traceback \(most recent call last\)|Exception ignored|Task exception|ResourceWarning"
+    r"|was never awaited|InternalError|Fatal Python error|Segmentation fault|trio\.TrioInternalError"
+)
+
+#: Reasons for which an actor may refuse to start others.
+_REFUSED_START: Final = re.compile(
+    r"nursery was cancelled|starts no more actors|starts no more children|nobody listens"
+)
+
+
+def outcomes(plan: Plan, journal: Reader) -> Iterator[str]:
+    """Every awaited outcome is a result or a typed error, and a harmless plan harms nobody."""
+    for entry in journal.of("end"):
+        for kind in entry.outcome.split():
+            if not _allowed(kind, plan, entry):
+                yield f"{entry.name} ({entry.pid}): {entry.work} ended with {kind}: {entry.text}"
+
+
+def _allowed(kind: str, plan: Plan, entry: Entry) -> bool:
+    kinds = {fault.kind for fault in plan.faults}
+    if kind.startswith("RemoteActorError["):
+        kind = kind.removeprefix("RemoteActorError[").rstrip("]")
+    if kind in WHEN_STOPPED:
+        return "stop" in kinds
+    if kind in WITHOUT_DESCRIPTORS:
+        return "descriptors" in kinds
+    if kind == "RuntimeError":
+        return _REFUSED_START.search(entry.text) is not None
+    if kinds <= {"delay", "noise"} and not entry.work.partition(" ")[2].startswith("keeping"):
+        return kind in ("result", "NobodyThere", "cancelled")
+    return kind in ALLOWED
+
+
+def endings(journal: Reader) -> Iterator[str]:
+    """Who took leave in good order waits for nothing any more."""
+    polite = {entry.pid for entry in journal.of("bye")}
+    for entry in journal.open_works():
+        if entry.pid in polite:
+            yield f"{entry.name} ({entry.pid}) ended in good order while it waited for {entry.work}"
+
+
+def leftovers_in_root(journal: Reader) -> Iterator[str]:
+    """The root gives back what its children cost it: descriptors, threads and processes."""
+    for entry in journal.of("held"):
+        if entry.text:
+            yield f"when all its children were gone the root held more than before: {entry.text}"
+
+
+def farewells(plan: Plan, journal: Reader) -> Iterator[str]:
+    """Where nothing harmful was done, every actor ends in good order."""
+    if not plan.harmless or plan.ending == "kill":
+        return
+    polite = {entry.pid for entry in journal.of("bye")}
+    for entry in journal.of("hello"):
+        if entry.pid not in polite:
+            yield f"{entry.name} ({entry.pid}) was lost although nothing harmful was done"
+
+
+def complaints(errors: str) -> Iterator[str]:
+    """Standard error shows no bug of the runtime."""
+    lines = errors.splitlines()
+    for number, line in enumerate(lines):
+        if SUSPICIOUS.search(line):
+            yield "on standard error: " + "\n    ".join(lines[number : number + 40])
+            return
+
+
+def files(directory: Path) -> Iterator[str]:
+    """No socket file is left, nor a lock."""
+    for where, _, names in os.walk(directory):
+        for name in names:
+            yield f"left behind: {os.path.join(where, name)}"
