@@ -1,7 +1,7 @@
 """``fifo:///path``: actors that talk through named pipes. Linux only.
 
-A listener owns one well-known pipe. Whoever dials makes a pair of pipes beside it and announces them there, in
-one write short enough to be whole; from then on the pair is the connection.
+A listener owns one well-known pipe. Whoever dials makes a pair of pipes beside it and announces them there,
+in one write short enough to be whole; from then on the pair is the connection.
 """
 
 from .endpoints import FifoTransport

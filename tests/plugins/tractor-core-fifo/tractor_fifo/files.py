@@ -1,4 +1,4 @@
-"""Named pipes as files: made privately, held by a lock, removed by whoever made them or finds them left behind.
+"""Named pipes as files: made privately, held by a lock, removed by their maker or by who finds them later.
 
 The maker of a pipe keeps an exclusive ``flock`` on it. The kernel drops it however the maker ends, so that a
 pipe without one is nobody's.
@@ -24,7 +24,7 @@ class NamedPipe:
     """
 
     def __init__(self, path: str) -> None:
-        """Make it, or take over one that nobody holds; ``OSError`` with ``EADDRINUSE`` where somebody does."""
+        """Make it, or take over one that nobody holds. ``OSError`` with ``EADDRINUSE`` if somebody does."""
         self.path = path
         while True:
             try:

@@ -1,4 +1,4 @@
-"""The ``posix_spawn`` spawn backend: a fresh interpreter for every actor, without a fork of this one's memory."""
+"""The ``posix_spawn`` spawn backend: a fresh interpreter for every actor, without forking this one."""
 
 from __future__ import annotations
 
