@@ -73,6 +73,23 @@ async def test_an_actor_does_not_find_itself(autojump_clock: trio.testing.MockCl
         assert await worker.run(pid_of, "worker") is None
 
 
+async def test_waiting_for_itself_an_actor_gets_itself(autojump_clock: trio.testing.MockClock) -> None:
+    async with tree(enable_modules=[ENDPOINTS]) as nursery:
+        with trio.fail_after(5):
+            async with tractor.wait_for_actor("root") as portal:
+                assert portal.chan.aid == tractor.current_actor().aid
+                assert await portal.run(whoami) == "root"
+        worker = await nursery.start_actor("worker", enable_modules=[ENDPOINTS])
+        assert await worker.run(wait_for, "worker") == worker.chan.aid.uuid
+
+
+async def test_waiting_for_ones_own_name_another_goes_first(autojump_clock: trio.testing.MockClock) -> None:
+    async with tree() as nursery:
+        other = await nursery.start_actor("root")
+        async with tractor.wait_for_actor("root", HERE) as portal:
+            assert portal.chan.aid == other.chan.aid
+
+
 async def test_of_several_of_one_name_the_newest(autojump_clock: trio.testing.MockClock) -> None:
     async with tree() as nursery:
         asker = await nursery.start_actor("asker", enable_modules=[ENDPOINTS])

@@ -47,8 +47,8 @@ async def open_portal(
     ``@expose(clients=True)``, goes by the name that belongs to the token, and knows of the actor only that
     it holds the token too.
 
-    ``heartbeat_timeout`` closes the connection when nothing was heard over it for so many seconds, even if the
-    actor only computes; ``heartbeat_interval`` is the silence after which it is pinged. See
+    ``heartbeat_timeout`` closes the connection when nothing was heard over it for so many seconds, even if
+    the actor only computes; ``heartbeat_interval`` is the silence after which it is pinged. See
     ``open_root_actor()``; left out, both are those of the actor that this is called in.
 
     Raises ``OSError`` when nobody can be reached there, ``AuthenticationFailed`` when one side refuses the

@@ -44,8 +44,8 @@ async def open_root_actor(**options: Any) -> AsyncIterator[Actor]:
     - ``tls``: a ``TLSConfig`` for transports that use it; ``limits``: a ``Limits``;
     - ``heartbeat_interval``: seconds of silence after which a peer is pinged, 5 (or a third of the timeout);
       after twice that an unresponsive one is logged and reported to plugins. Inherited by children;
-    - ``heartbeat_timeout``: close a channel over which nothing was heard for so many seconds, even if its peer
-      only computes (default: never). Inherited by children;
+    - ``heartbeat_timeout``: close a channel over which nothing was heard for so many seconds, even if its
+      peer only computes (default: never). Inherited by children;
     - ``plugins``: a ``PluginManager`` in place of the one made from the installed entry points.
 
     ``TRACTOR_LOGLEVEL``, ``TRACTOR_SPAWN_METHOD`` and ``TRACTOR_TRANSPORTS`` in the environment win over the

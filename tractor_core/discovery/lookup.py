@@ -125,6 +125,8 @@ async def _find_actor(
             portals = _connected(actor, name)
         if not portals:
             for candidate, registrar in await _ask(actor, name, registry_addrs):
+                if candidate.uuid == actor.aid.uuid:
+                    continue
                 portal = await _reach(actor, candidate, registrar, stack)
                 if portal is not None:
                     portals.append(portal)
@@ -140,7 +142,11 @@ async def _find_actor(
 
 @asynccontextmanager
 async def wait_for_actor(name: str, registry_addr: AddressLike | None = None) -> AsyncIterator[Portal]:
-    """Wait until an actor of that name is registered; yields a portal to it."""
+    """Wait until an actor of that name is registered; yields a portal to it.
+
+    Of this actor's own name that is another one that goes by it, if there is one; else this actor itself,
+    over a connection to its own listener: calls work, and contexts are refused (they would wait for themselves).
+    """
     actor = current_actor()
     async with AsyncExitStack() as stack:
         portals = _connected(actor, name) if registry_addr is None else []
@@ -154,7 +160,9 @@ async def _wait_reachable(
     actor: Actor, name: str, registry_addr: AddressLike | None, stack: AsyncExitStack
 ) -> Portal | None:
     """One round: what the registrar knows once it knows something, dialled."""
-    for candidate in await _await_registration(actor, name, registry_addr):
+    candidates = await _await_registration(actor, name, registry_addr)
+    # Itself last of all.
+    for candidate in sorted(candidates, key=lambda each: each.uuid == actor.aid.uuid):
         portal = await _reach(actor, candidate, registry_addr, stack)
         if portal is not None:
             return portal
@@ -263,8 +271,6 @@ async def _reach(
     actor: Actor, candidate: Found, registrar: AddressLike | None, stack: AsyncExitStack
 ) -> Portal | None:
     """Dial a registered actor; what refuses is reported to whom it was heard from. None: nothing answers."""
-    if candidate.uuid == actor.aid.uuid:
-        return None
     channel, refused = await dial_any(actor, candidate.addresses, expect_uuid=candidate.uuid)
     if refused:
         # Beside: whoever looks somebody up need not wait until the registrar has checked this.

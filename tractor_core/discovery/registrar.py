@@ -11,9 +11,9 @@ from typing import Any, Literal
 import msgspec
 import trio
 
-from tractor_core.errors import TractorError
+from tractor_core.errors import TractorError, TransportClosed
 from tractor_core.ipc.channel import Channel
-from tractor_core.msg.types import Aid
+from tractor_core.msg.types import Aid, Ping
 from tractor_core.runtime.actor import Actor
 from tractor_core.runtime.context import Context
 from tractor_core.runtime.dialling import dial
@@ -150,12 +150,19 @@ class Registrar:
                     self._remove(uuid)
 
     async def _answers(self, entry: Entry, url: str) -> bool:
-        """Whether that actor is at that address, as far as can be seen from here."""
+        """Whether that actor is at that address, as far as can be seen from here.
+
+        One that computes answers nowhere just now: that is no reason to forget where it listens.
+        """
+        assert entry.channel is not None
+        heard, begun = entry.channel.heard, trio.current_time()
+        _ask_for_a_sign(entry.channel)
         try:
             address = self.actor.plugins.transport(parse_address(url).scheme).parse(url)
             channel = await dial(self.actor, address, expect_uuid=entry.aid.uuid)
         except (OSError, TractorError, ValueError):
-            return False
+            in_vain = trio.current_time() - begun >= self.actor.limits.handshake_timeout
+            return in_vain and entry.channel.heard == heard
         await channel.aclose()
         return True
 
@@ -240,6 +247,14 @@ class Registrar:
             async with context.open_stream(overflow="block") as stream:
                 async for event in events:
                     await stream.send(event)
+
+
+def _ask_for_a_sign(channel: Channel) -> None:
+    """Have a peer say something, if its loop runs."""
+    try:
+        channel.post(Ping(0))
+    except TransportClosed:
+        pass  # its entry goes with it
 
 
 async def _changes(

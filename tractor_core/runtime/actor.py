@@ -6,8 +6,8 @@ import contextvars
 import math
 import os
 import warnings
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any, TypeVar
 
@@ -35,6 +35,9 @@ from .system import SystemTable
 log = get_logger("runtime")
 
 T = TypeVar("T")
+
+#: What is kept of the time that an actor is given for its end, to say goodbye in (seconds).
+END_MARGIN = 0.3
 
 
 class Actor:
@@ -88,6 +91,8 @@ class Actor:
         self.cancel_deadline: float | None = None
         #: Wraps what the actor is for: the user's block in a root, serving in a child.
         self.main_scope = trio.CancelScope()
+        #: Blocks that must not outlast the end, and how long each may go on then: see :meth:`until_ended`.
+        self._patient: dict[trio.CancelScope, float] = {}
         #: Takes the messages that name no open dialog; set when the runtime starts.
         self.dispatch: Callable[[Channel, Any], None] = _not_running
         #: What the rooms above keep per actor, by type: see :meth:`room`.
@@ -189,11 +194,34 @@ class Actor:
         if time_left is not None:
             deadline = trio.current_time() + time_left
             self.cancel_deadline = min(deadline, self.cancel_deadline or deadline)
-        if self.cancel_called:
+        if not self.cancel_called:
+            self.cancel_called = True
+            self.canceller = canceller or self.uid
+            self.main_scope.cancel()
+        self._hurry()
+
+    @contextmanager
+    def until_ended(self, grace: float) -> Iterator[trio.CancelScope]:
+        """A block that may take its time, but no more than ``grace`` seconds once this actor is being ended.
+
+        Less where force will be used sooner. For what is shielded and depends on a peer.
+        """
+        with trio.CancelScope() as scope:
+            self._patient[scope] = grace
+            self._hurry()
+            try:
+                yield scope
+            finally:
+                del self._patient[scope]
+
+    def _hurry(self) -> None:
+        """Set the deadlines of :meth:`until_ended`, once there is an end in sight."""
+        if not self.cancel_called:
             return
-        self.cancel_called = True
-        self.canceller = canceller or self.uid
-        self.main_scope.cancel()
+        now, time_left = trio.current_time(), self.time_left()
+        most = math.inf if time_left is None else max(0.0, time_left - END_MARGIN)
+        for scope, grace in self._patient.items():
+            scope.deadline = min(scope.deadline, now + min(grace, most))
 
     def time_left(self) -> float | None:
         """Seconds until whoever asked this actor to end will use force; None where nobody will."""

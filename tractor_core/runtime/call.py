@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
     from .actor import Actor
 
 log = get_logger("runtime")
+
+#: How long an actor that is being ended waits for the tasks that it cancelled in a peer which is none of its
+#: children (seconds): as long as a child may take to unwind.
+FOREIGN_GRACE = 3.0
 
 
 class Call:
@@ -135,8 +140,8 @@ async def cancel_and_settle(actor: Actor, channel: Channel, pending: Any) -> boo
     """Ask for the remote task's end and wait for its outcome. Call this shielded.
 
     The acknowledgement is waited for ``Limits.cancel_timeout``; after it the outcome, as long as the
-    channel lives (whoever owns the peer bounds that). False where it was not acknowledged; then nobody
-    waits.
+    channel lives and this actor is not being ended (the end of an own child is bounded by its ladder, which
+    knows better). False where it was not acknowledged; then nobody waits.
     """
     dialog: Dialog = pending.dialog
     try:
@@ -148,8 +153,8 @@ async def cancel_and_settle(actor: Actor, channel: Channel, pending: Any) -> boo
     if not dialog.cancel_acked and not dialog.done:
         log.cancel("%s did not acknowledge the cancel of a task in time; going on without it", channel.aid)
         return False
-    time_left = actor.time_left()
-    with trio.move_on_after(float("inf") if time_left is None else time_left):
+    owned = channel.aid.uuid in actor.on_end_asked
+    with actor.until_ended(math.inf if owned else FOREIGN_GRACE):
         await pending.wait()
     return True
 

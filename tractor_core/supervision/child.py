@@ -179,7 +179,7 @@ class Child:
         return str(status)
 
     def take_for_dead(self, reason: str) -> None:
-        """Give it up though its process is there: calls to it end at once, and the ladder ends the process."""
+        """Give it up though its process is there: calls to it end at once, the ladder ends the process."""
         if self.end_asked or self.lost:
             return
         self.lost = True

@@ -21,8 +21,8 @@ class TeardownPolicy(msgspec.Struct, frozen=True):
     * ``ack``: how long a child may take to acknowledge the request; one that does not gets SIGTERM at once.
     * ``graceful``: how long one that did acknowledge may take to unwind, where nobody set a limit from above.
     * ``terminate``: from SIGTERM to SIGKILL.
-    * ``stopped``: how long a child may be stopped (SIGSTOP) while its parent runs, before it is taken for dead
-      and killed; up to a second more. ``math.inf``: for ever.
+    * ``stopped``: how long a child may be stopped (SIGSTOP) while its parent runs, before it is taken for
+      dead and killed; up to a second more. ``math.inf``: for ever.
     * ``margin``: what an actor keeps of the time it was given, to say its own goodbyes after its
       children are reaped.
 
