@@ -91,7 +91,7 @@ async def test_a_tree_that_ignores_everything_is_gone(one_registry: str) -> None
             pids: list[int] = []
             for index in range(3):
                 portal = await an.start_actor(f"top{index}", enable_modules=EXPOSED)
-                pids += await tasks.start(grow, portal, 2, "ignore")
+                pids += await tasks.start(grow, portal, 2, "ignore all")
             assert len(pids) == 3 + 9 + 27
             started = time.monotonic()
             with trio.fail_after(8):

@@ -158,10 +158,25 @@ async def _stop() -> None:
     await stop_self()
 
 
+async def _ignore_sigterm() -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    await trio.sleep_forever()
+
+
+async def _spawn() -> None:
+    """Start and end actors, one after the other."""
+    async with tractor.open_nursery() as an:
+        while True:
+            portal = await an.start_actor("brief")
+            await portal.cancel_actor()
+
+
 BEHAVIOURS = {
     "idle": forever,
     "block": _block,
     "compute": _compute,
     "stop": _stop,
-    "ignore": ignore_everything,
+    "ignore": _ignore_sigterm,
+    "ignore all": ignore_everything,
+    "spawn": _spawn,
 }

@@ -1,8 +1,8 @@
 """A program with a tree of four processes: a root, a middle, and two leaves below it.
 
-``python -m programs.tree REGISTRY VICTIM BEHAVIOUR`` prints the pids, root first, as one line of JSON once
-the tree stands and those below VICTIM (``root`` or ``middle``; or the leaves themselves) behave. With nothing
-but REGISTRY it only becomes the registrar there, and ends.
+``python -m programs.tree REGISTRY VICTIM BEHAVIOUR METHOD`` prints the pids, root first, as one line of JSON
+once the tree stands and those below VICTIM (``root``, its ``template``, or ``middle``; the leaves themselves
+otherwise) behave. With nothing but REGISTRY it only becomes the registrar there, and ends.
 """
 
 from __future__ import annotations
@@ -35,11 +35,13 @@ async def leaf(portal: tractor.Portal, behaviour: str, task_status: trio.TaskSta
         await trio.sleep_forever()
 
 
-async def main(registry: str, victim: str, behaviour: str) -> None:
-    async with tractor.open_nursery(registry_addrs=[registry]) as an:
+async def main(registry: str, victim: str, behaviour: str, method: str) -> None:
+    async with tractor.open_nursery(registry_addrs=[registry], start_method=method) as an:
         portal = await an.start_actor("middle", enable_modules=[__name__, "programs.tree"])
         async with portal.open_context(
-            middle, leaf_behaviour=behaviour, behaviour=behaviour if victim == "root" else "idle"
+            middle,
+            leaf_behaviour=behaviour,
+            behaviour=behaviour if victim in ("root", "template") else "idle",
         ) as (_, pids):
             # Time for all of them to begin to behave.
             await trio.sleep(0.15)
