@@ -350,7 +350,7 @@ def entry_points() -> list[tuple[str, str, str]]:
 
 @pytest.mark.parametrize(("group", "name", "value"), entry_points())
 def test_entry_point_leads_to_what_it_names(group: str, name: str, value: str) -> None:
-    module, _, attribute = value.partition(":")
+    module, _, attribute = value.partition(" [")[0].partition(":")
     provided = getattr(importlib.import_module(module), attribute)
     if group == "tractor_core.transports":
         assert name in provided.schemes

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -14,11 +14,13 @@ from .values import repr_without
 class ExitStatus(msgspec.Struct, frozen=True):
     """How a process ended: an exit code, or the number of the signal that killed it.
 
-    Neither, where nobody can tell any more: that it ended is then all that is known.
+    Neither, where nobody can tell any more: that it ended is then all that is known. ``note`` is what the
+    backend knows besides, for people: what a code means that its own machinery chose, for instance.
     """
 
     code: int | None = None
     signal: int | None = None
+    note: str = ""
 
     @classmethod
     def from_returncode(cls, returncode: int) -> ExitStatus:
@@ -30,6 +32,9 @@ class ExitStatus(msgspec.Struct, frozen=True):
         return self.code == 0
 
     def __str__(self) -> str:
+        return f"{self._plainly()}: {self.note}" if self.note else self._plainly()
+
+    def _plainly(self) -> str:
         if self.signal is None:
             return f"exit code {self.code}" if self.code is not None else "exit status unknown"
         try:
@@ -52,6 +57,10 @@ class SpawnRequest(msgspec.Struct, frozen=True):
     ``env`` of None means this process's environment, ``cwd`` of None its directory. ``options`` are
     addressed to the backend by its own names; one it does not know is a ``ValueError``. ``modules`` are some
     that the actor will import in any case: a backend whose processes share memory may import them beforehand.
+
+    ``parent_addrs`` are the URLs at which ``bootstrap`` tells the actor to dial this one. A backend whose
+    processes reach this host another way (from a container, through a tunnel) asks for the blob that says so
+    with :meth:`reached_at`.
     """
 
     name: str
@@ -63,6 +72,19 @@ class SpawnRequest(msgspec.Struct, frozen=True):
     cwd: str | None = None
     options: Mapping[str, Any] = {}
     modules: Sequence[str] = ()
+    parent_addrs: Sequence[str] = ()
+    readdress: Callable[[Sequence[str]], bytes] | None = None
+
+    def reached_at(self, parent_addrs: Sequence[str]) -> SpawnRequest:
+        """The same for an actor that finds its parent at other URLs. They need to lead to the same
+        listeners, by whatever way; the actor tries all of those that its transports take for reachable.
+
+        ``ValueError`` where the request does not know how (one that no runtime made).
+        """
+        if self.readdress is None:
+            raise ValueError("this request's bootstrap blob cannot be made anew for other addresses")
+        bootstrap = self.readdress(parent_addrs)
+        return msgspec.structs.replace(self, bootstrap=bootstrap, parent_addrs=tuple(parent_addrs))
 
     @property
     def title(self) -> str:
@@ -70,7 +92,7 @@ class SpawnRequest(msgspec.Struct, frozen=True):
         return f"tractor[{self.name}@{self.uuid[:8]}]"
 
     def __repr__(self) -> str:
-        return repr_without(self, "bootstrap", "env")
+        return repr_without(self, "bootstrap", "env", "readdress")
 
 
 class ActorProcess(Protocol):

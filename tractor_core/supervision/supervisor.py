@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -176,6 +177,8 @@ class Supervisor:
             cwd=options.cwd,
             options=options.spawn_options,
             modules=self._modules(options),
+            parent_addrs=bootstrap.parent_addrs,
+            readdress=functools.partial(_readdressed, bootstrap),
         )
 
     def _modules(self, options: ChildOptions) -> list[str]:
@@ -248,6 +251,11 @@ def _post(channel: Channel, message: m.Message) -> None:
         channel.post(message)
     except TransportClosed:
         pass
+
+
+def _readdressed(bootstrap: m.Bootstrap, parent_addrs: Sequence[str]) -> bytes:
+    """The bootstrap blob for an actor that dials this one elsewhere; see ``SpawnRequest.reached_at``."""
+    return msgspec.msgpack.encode(msgspec.structs.replace(bootstrap, parent_addrs=list(parent_addrs)))
 
 
 def _no_answer(child: Child) -> ActorDied:
