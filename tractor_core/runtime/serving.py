@@ -186,11 +186,18 @@ def _send_result(actor: Actor, served: Served, result: Any, check: Check | None)
         pass
 
 
+def _tells_of_the_end(error: Exception) -> bool:
+    """Whether it only says, once or for each of several tasks, that the channel has ended."""
+    if isinstance(error, ExceptionGroup):
+        return error.split(TransportClosed)[1] is None
+    return isinstance(error, TransportClosed)
+
+
 def _send_error(actor: Actor, served: Served, error: BaseException | None) -> None:
     """Send how the task failed; no error of its own means that it was cancelled."""
     dialog, channel = served.dialog, served.chan
     if dialog.done:
-        if isinstance(error, Exception) and not isinstance(error, TransportClosed):
+        if isinstance(error, Exception) and not _tells_of_the_end(error):
             log.error("a task for %s failed after its channel had ended", channel.aid, exc_info=error)
         return
     if error is None:
