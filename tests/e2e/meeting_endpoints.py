@@ -53,3 +53,21 @@ async def double(ctx: tractor.Context) -> str:
         async for value in stream:
             await stream.send(value * 2)
     return "done"
+
+
+@tractor.context
+async def exchange(ctx: tractor.Context, count: int, size: int) -> int:
+    """Sends so many values of so many bytes while it takes what comes; returns how many came."""
+    taken = 0
+    await ctx.started()
+    async with ctx.open_stream(overflow="block") as stream:
+
+        async def pour() -> None:
+            for number in range(count):
+                await stream.send(number.to_bytes(4) + bytes(size))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(pour)
+            async for _ in stream:
+                taken += 1
+    return taken

@@ -1,4 +1,4 @@
-"""A whole daemon under fire, over any transport: it answers its friends during and after, and pays next to nothing."""
+"""A whole daemon under fire: it answers its friends during and after, and pays next to nothing."""
 
 from __future__ import annotations
 
