@@ -141,15 +141,43 @@ def test_garbage_is_a_decode_error_and_nothing_else(garbage: bytes) -> None:
     "frame",
     [
         b"\x94\x02\xa2\xff\xff\xc4\x00",  # not UTF-8
-        b"\x93\x08\x01" + b"\x91" * 60_000 + b"\x90",  # a nesting bomb
+        b"\x92\x0a" + b"\x91" * 60_000 + b"\x90",  # a nesting bomb where no payload is
+        b"\x94\x05\x01\xa1a\xd9\xff" + b"\x91" * 60_000 + b"\x90",  # in the middle of a request
         b"\x92\x63\x01",  # a tag that nobody has
         b"GET / HTTP/1.1\r\n\r\n",
     ],
-    ids=["encoding", "nesting", "tag", "http"],
+    ids=["encoding", "nesting", "request", "tag", "http"],
 )
 def test_hostile_frames_are_decode_errors(frame: bytes) -> None:
     with pytest.raises(msgspec.DecodeError):
         MSGPACK.decode(frame)
+
+
+DEEP = {"msgpack": b"\x91" * 60_000 + b"\x90", "json": b"[" * 60_000 + b"]" * 60_000}
+NONE = {"msgpack": b"\x90", "json": b"[]"}
+
+
+@both
+@pytest.mark.parametrize("cid", [0, 130, 70_000, 2**40])
+@pytest.mark.parametrize("kind", [m.Started, m.Yield, m.Return])
+def test_a_payload_too_deep_to_read_belongs_to_its_dialog(codec: Any, cid: int, kind: Any) -> None:
+    message = codec.decode(codec._encode(kind(cid, Raw(DEEP[codec.name]))))
+    assert (type(message), message.cid) == (kind, cid)
+    with pytest.raises(MsgTypeError, match="nested deeper than this actor can read"):
+        codec.decode_payload(message.pld)
+
+
+@both
+@pytest.mark.parametrize("target", ["a:b", "a.module:ä€😀", "m" * 300 + ':quoted\\"name'])
+@pytest.mark.parametrize("where", ["args", "kwargs"])
+def test_a_request_too_deep_to_read_is_still_a_request(codec: Any, target: str, where: str) -> None:
+    payloads = {"args": Raw(NONE[codec.name]), "kwargs": Raw(NONE[codec.name])}
+    payloads[where] = Raw(DEEP[codec.name])
+    message = codec.decode(codec._encode(m.Start(7, target, "asyncfunc", **payloads)))
+    assert (message.cid, message.target, message.functype) == (7, target, "asyncfunc")
+    for payload in (message.args, message.kwargs):
+        with pytest.raises(MsgTypeError, match="nested deeper"):
+            codec.decode_payload(payload)
 
 
 # -- what cannot be encoded ----------------------------------------------------------------

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from tractor_core.msg.types import PROTOCOL, RUNTIME_CID, Aid, Auth, BoxedError, Error, Hello
+from tractor_core.msg.types import PROTOCOL, RUNTIME_CID, Aid, Auth, Bounds, BoxedError, Error, Hello
 from tractor_core.protocol.auth import NONCE_SIZE, OneTimeSecrets, Transcript, check_proof, make_proof
 from tractor_core.protocol.handshake import (
     JSON,
@@ -367,18 +367,42 @@ def test_fields_that_a_newer_peer_adds_are_ignored_yet_covered() -> None:
         protocol: str
         codecs: list[str]
         nonce: bytes
+        bounds: list[int]
         extra: str
 
-    newer = msgspec.msgpack.encode(NewHello(CHILD.aid, PROTOCOL, ["msgpack"], nonce(b"d"), "more"))
+    # A bound more, too: that list grows like a message.
+    bounds = [16_384, 65_536, 4_096, 7]
+    newer = msgspec.msgpack.encode(NewHello(CHILD.aid, PROTOCOL, ["msgpack"], nonce(b"d"), bounds, "more"))
     far = acceptor()
     far.on_hello(newer)
     far_hello = far.hello()
     said = Transcript(PROTOCOL, nonce(b"d"), nonce(b"a"), newer, far_hello)
     answer, peer = far.on_auth(MSGPACK.encode(Auth("key", make_proof(KEY, "dialler", "key", said))))
     assert peer.aid == CHILD.aid
+    assert peer.bounds == Bounds(16_384, 65_536, 4_096)
     decoded = MSGPACK.decode(answer)
     assert isinstance(decoded, Auth)
     assert check_proof(decoded.mac, KEY, "acceptor", "key", said)
+
+
+def test_a_peer_that_says_nothing_of_its_bounds_is_taken() -> None:
+    class OldHello(msgspec.Struct, array_like=True, tag=1):
+        aid: Aid
+        protocol: str
+        codecs: list[str]
+        nonce: bytes
+
+    far = acceptor()
+    far.on_hello(older := msgspec.msgpack.encode(OldHello(CHILD.aid, PROTOCOL, ["msgpack"], nonce(b"d"))))
+    said = Transcript(PROTOCOL, nonce(b"d"), nonce(b"a"), older, far.hello())
+    _, peer = far.on_auth(MSGPACK.encode(Auth("key", make_proof(KEY, "dialler", "key", said))))
+    assert peer.bounds == Bounds()
+
+
+@pytest.mark.parametrize("bounds", [Bounds(4095), Bounds(0, 1), Bounds(0, 0, 2**53), Bounds(-1)])
+def test_bounds_that_make_no_sense_are_refused(bounds: Bounds) -> None:
+    with pytest.raises(HandshakeError, match="a bound of"):
+        acceptor().on_hello(MSGPACK.encode(Hello(CHILD.aid, PROTOCOL, ["msgpack"], nonce(b"d"), bounds)))
 
 
 @pytest.mark.parametrize(

@@ -20,9 +20,11 @@ import trio
 
 from tractor_core.errors import FrameTooLarge, MsgTooLarge, TransportClosed
 from tractor_core.msg import types as m
+from tractor_core.msg.boxing import brief
 from tractor_core.msg.codec import MsgCodec, wire_codec
 from tractor_core.plugin.manager import PluginManager
 from tractor_core.protocol.chunks import ChunkError, Joiner
+from tractor_core.protocol.credit import Account
 from tractor_core.protocol.handshake import Identity, Peer
 from tractor_core.seams import (
     Address,
@@ -79,22 +81,25 @@ class Channel(SendingHalf):
 
     def __init__(self, connection: Connection, peer: Peer, limits: Limits, *, dialled: bool) -> None:
         self.codec = wire_codec(peer.codec)
-        super().__init__(connection, self.codec.encode)
+        super().__init__(connection, self.codec.encode, limits.max_buffered, peer.bounds)
         self.peer = peer
         self.limits = limits
         self.dialled = dialled
         self.dialogs: dict[int, Sink] = {}
         #: Why it ended; None while it is open.
         self.closed_by: TransportClosed | None = None
-        #: Asked, when it ends, for a better reason before the dialogs are told.
-        self.explain: Explain | None = None
         #: Grows whenever something arrives: how it is seen that the peer lives.
         self.heard = 0
         #: Why this side ended it, taking the peer for dead: see :meth:`give_up`.
         self.given_up: TransportClosed | None = None
+        #: Asked, when it ends, for a better reason before the dialogs are told.
+        self.explain: Explain | None = None
         #: See :meth:`apply_codec`.
         self.payload_codec: MsgCodec | None = None
+        #: What the streams on this channel hold.
+        self.account = Account(limits.max_buffered, limits.max_buffered // limits.max_dialogs)
         self._next_cid = 0 if dialled else 1
+        self._largest = min(limits.max_payload, peer.bounds.max_payload or limits.max_payload)
         self._joiner = Joiner(limit=limits.max_payload, budget=limits.max_buffered)
         self._closing = False
         self._ended = trio.Event()
@@ -182,24 +187,43 @@ class Channel(SendingHalf):
         return cid
 
     def encode(self, message: m.Message) -> bytes:
-        """Encode for this peer; ``MsgTooLarge`` over ``Limits.max_payload``, ``TypeError`` or
-        ``ValueError`` naming the path for what cannot be encoded."""
+        """Encode for this peer; ``MsgTooLarge`` over ``Limits.max_payload``, its or this side's,
+        ``TypeError`` or ``ValueError`` naming the path for what cannot be encoded."""
         frame = self._encode(message)
-        if len(frame) > self.limits.max_payload:
-            raise MsgTooLarge(
-                f"message of {len(frame)} bytes is over the limit of {self.limits.max_payload} "
-                "(Limits.max_payload)",
-                size=len(frame),
-                limit=self.limits.max_payload,
-            )
+        if len(frame) > self._largest:
+            if type(message) is m.Error:
+                return self._encode(m.Error(message.cid, brief(message.error)))
+            raise self._too_large(len(frame))
         return frame
+
+    @property
+    def overfull(self) -> bool:
+        """Whether so much waits for the peer to take it that nothing more is done for it.
+
+        Of results one may be as large as any message, as everywhere, and does not count.
+        """
+        limits = self.limits
+        most = limits.max_buffered
+        return self.backlog > most or self.withheld > most + limits.max_payload
+
+    def _too_large(self, size: int) -> MsgTooLarge:
+        limit = self._largest
+        whose = "this actor's" if limit == self.limits.max_payload else f"{self.aid}'s"
+        return MsgTooLarge(
+            f"message of {size} bytes is over the limit of {limit} ({whose} Limits.max_payload)",
+            size=size,
+            limit=limit,
+        )
 
     def post(self, message: m.Message, *, lazy: bool = False) -> None:
         """Send without waiting. ``lazy`` messages wait for the next one, or the end of the tick.
 
         Raises ``TransportClosed`` when the channel has ended, and what :meth:`encode` raises.
         """
-        frame = self.encode(message)
+        self.post_encoded(self.encode(message), message, lazy=lazy)
+
+    def post_encoded(self, frame: bytes, message: m.Message, *, lazy: bool = False) -> None:
+        """Like :meth:`post`, of what :meth:`encode` has made of ``message``."""
         cid: int = getattr(message, "cid", NO_LANE)
         if isinstance(message, _URGENT) and cid not in self._starting:
             cid = NO_LANE
@@ -239,6 +263,7 @@ class Channel(SendingHalf):
                 nursery.cancel_scope.cancel()
         finally:
             self.connection.abort()
+            error = self.given_up or error
             if self.explain is not None and not self._closing:
                 with trio.CancelScope(shield=True):
                     error = await self.explain(self, error)
@@ -253,7 +278,6 @@ class Channel(SendingHalf):
             await trio.sleep_forever()
 
     async def _read(
-            error = self.given_up or error
         self, dispatch: Callable[[Channel, Any], None], frames: Sequence[Buffer]
     ) -> TransportClosed:
         answers = 0
@@ -278,6 +302,7 @@ class Channel(SendingHalf):
                 frames = await self.connection.receive()
                 if not frames:
                     return TransportClosed(f"channel to {self.aid} was closed by the peer")
+                self.heard += 1
         except _ENDINGS as error:
             return self._reason(error)
 
@@ -292,7 +317,6 @@ class Channel(SendingHalf):
             if type(message) is m.Chunk:
                 raise ChunkError("a chunk inside a chunk")
         return message
-                self.heard += 1
 
     def _reason(self, error: Exception) -> TransportClosed:
         """Why the channel ends, from what reading or decoding raised."""
@@ -347,6 +371,8 @@ class Channel(SendingHalf):
                 if not frames:
                     self._fail(TransportClosed(f"channel to {self.aid} was closed by the peer"))
                 self._keep(frames)
+                if self._queue and not self._sending:
+                    await self._flush_all()
         except _ENDINGS as error:
             self._fail(self._reason(error))
             raise self._refusal() from None
@@ -361,8 +387,6 @@ class Channel(SendingHalf):
         """Messages until the channel ends."""
         try:
             return await self.recv()
-                if self._queue and not self._sending:
-                    await self._flush_all()
         except TransportClosed as error:
             if error.src_exc is not None:
                 raise
@@ -407,6 +431,13 @@ class Channel(SendingHalf):
         if not self._reading:
             self._end(TransportClosed(f"channel to {self.aid} was closed here"))
 
+    def give_up(self, reason: TransportClosed) -> None:
+        """End the channel at once for ``reason``: its peer is taken for dead, and asked nothing more."""
+        if not self.closed:
+            self.given_up = reason
+            self.closed = True
+            self.connection.abort()
+
     async def aclose(self, timeout: float = 0.5) -> None:
         """Hand over what was posted (waiting at most ``timeout`` seconds), then close. Idempotent."""
         try:
@@ -421,13 +452,6 @@ class Channel(SendingHalf):
                 await self.connection.aclose()
             if not self._reading:
                 self._end(TransportClosed(f"channel to {self.aid} was closed here"))
-    def give_up(self, reason: TransportClosed) -> None:
-        """End the channel at once for ``reason``: its peer is taken for dead, and asked nothing more."""
-        if not self.closed:
-            self.given_up = reason
-            self.closed = True
-            self.connection.abort()
-
 
     async def __aenter__(self) -> Channel:
         return self

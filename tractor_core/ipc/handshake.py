@@ -48,7 +48,7 @@ async def dial_handshake(
     Raises ``AuthenticationFailed`` where either side refused, saying which, and ``TransportClosed``
     where the path broke, the time ran out or the peer does not speak this protocol.
     """
-    identity, codec = _spoken(connection, identity)
+    identity, codec = _spoken(connection, identity, limits)
     machine = Dialler(
         identity,
         nonce=new_nonce(),
@@ -78,7 +78,7 @@ async def accept_handshake(
     tokens: ClientTokens | None = None,
 ) -> tuple[Peer, list[Buffer]]:
     """Have the dialler prove itself, and prove this actor to it. See :func:`dial_handshake`."""
-    identity, codec = _spoken(connection, identity)
+    identity, codec = _spoken(connection, identity, limits)
     machine = Acceptor(
         identity,
         nonce=new_nonce(),
@@ -101,8 +101,12 @@ async def accept_handshake(
     return await _run(connection, limits, exchange)
 
 
-def _spoken(connection: Connection, identity: Identity) -> tuple[Identity, FrameCodec]:
-    """The handshake's encoding, and an identity that offers no other where the transport settled one."""
+def _spoken(connection: Connection, identity: Identity, limits: Limits) -> tuple[Identity, FrameCodec]:
+    """The handshake's encoding, and the identity as it introduces itself on this connection.
+
+    It names its limits, and offers no other encoding where the transport settled one.
+    """
+    identity = msgspec.structs.replace(identity, bounds=limits.bounds)
     settled = connection.facts.codec
     if settled is None:
         return identity, MSGPACK

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from tractor_core.msg.types import Bounds
 from tractor_core.protocol.chunks import WHOLE_UP_TO
 
 _KIB = 1024
@@ -15,6 +16,9 @@ _MIB = 1024 * _KIB
 
 # The length prefix of byte-stream transports has 32 bits.
 _LARGEST_FRAME = 2**32 - 1
+
+# What any language can count.
+_LARGEST_COUNT = 2**53 - 1
 
 # A handshake frame must at least hold a Hello with the longest name that is allowed.
 _SMALLEST_FRAME = 4 * _KIB
@@ -34,16 +38,18 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     max_handshake_frame: int = 64 * _KIB
     #: Largest frame taken from an authenticated peer; at least the 128 KiB up to which senders do not split.
     max_frame: int = 16 * _MIB
-    #: Largest message, reassembled from chunks; beyond it the sender gets ``MsgTooLarge``.
+    #: Largest message, reassembled from chunks; beyond it the sender gets ``MsgTooLarge``. Peers are told.
     max_payload: int = 1024 * _MIB
     #: Connections one listener holds at once; beyond it the oldest unauthenticated one is dropped.
     #: 500 silent peers were measured to cost 2.9 MB.
     max_connections: int = 1024
     #: Dialogs open at once on one channel. About 1 KB each, so some 100 MB at worst.
     max_dialogs: int = 100_000
-    #: Bytes that wait on one channel: unfinished chunks; answers that the peer does not take, beyond which
-    #: the channel is closed; small messages to it, beyond which its calls are refused. A quarter of the
-    #: largest message would not do on a small host, twice the usual window times a few dozen streams does.
+    #: Bytes that wait on one channel, of each kind: unfinished chunks; stream values that nobody takes,
+    #: beyond which the stream ends; large messages to a peer that does not read, beyond which their
+    #: senders wait; small ones, and results, beyond which its calls are refused; answers, beyond which
+    #: the channel is closed. A quarter of the largest message would not do on a small host, the usual
+    #: window times a few dozen streams does.
     max_buffered: int = 256 * _MIB
     #: Receive window of one direction of a stream: this many messages ...
     window_messages: int = 64
@@ -63,6 +69,14 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
                 raise ValueError(f"{name} must be between {least} and {_LARGEST_FRAME} bytes")
         if self.max_frame < self.max_handshake_frame:
             raise ValueError("max_frame must not be below max_handshake_frame")
+        for name in ("max_payload", "max_buffered"):
+            if not _SMALLEST_FRAME <= getattr(self, name) <= _LARGEST_COUNT:
+                raise ValueError(f"{name} must be between {_SMALLEST_FRAME} and {_LARGEST_COUNT} bytes")
+
+    @property
+    def bounds(self) -> Bounds:
+        """What peers are told of them, so that they do not send what would be refused."""
+        return Bounds(self.max_frame, self.max_payload, self.max_buffered)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for a ``Bootstrap``; ``Limits.from_dict`` is the way back."""

@@ -7,7 +7,8 @@ injection have one home.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from time import perf_counter
 from typing import Any, TypeGuard
 
@@ -15,7 +16,7 @@ import trio
 
 from tractor_core.errors import TransportClosed
 from tractor_core.msg import types as m
-from tractor_core.protocol.chunks import CHUNK, WHOLE_UP_TO, Cutter
+from tractor_core.protocol.chunks import CHUNK, UNFINISHED, WHOLE_UP_TO, Cutter
 from tractor_core.seams import Connection
 
 #: A frame written less than this many seconds after the last one waits for the end of the scheduler's
@@ -37,16 +38,30 @@ FRAME_COST = 64
 #: In place of a context id: order against large messages does not matter.
 NO_LANE = -2
 
+#: Under this wait those that found too much in the lanes of others. No context id is below -2.
+ANY_LANE = -3
+
 
 class SendingHalf:
     """Queues, cuts and writes frames. Small ones are written at once; one task writes what is left.
 
     A message too large for one frame goes in pieces, in the *lane* of its dialog: frames of that dialog
     keep their order behind it, those of others overtake it.
+
+    ``most`` bounds the bytes of large messages that wait, one more not counted: whoever may wait
+    (:meth:`room`) does so before it adds to them. ``bounds`` is what the peer said that it takes.
     """
 
-    def __init__(self, connection: Connection, encode: Callable[[m.Message], bytes]) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        encode: Callable[[m.Message], bytes],
+        most: int = UNFINISHED_MAX,
+        bounds: m.Bounds = m.UNSAID,
+    ) -> None:
         self.connection = connection
+        self._most = most
+        self._unfinished = min(UNFINISHED_MAX, bounds.max_buffered or UNFINISHED_MAX)
         self._encode = encode
         #: Whether it has ended or is being closed: nothing more may be sent.
         self.closed = False
@@ -58,6 +73,8 @@ class SendingHalf:
         #: Large messages and what waits behind them, by dialog, and the bytes of all.
         self._lanes: dict[int, deque[bytes | Cutter]] = {}
         self._laned = 0
+        #: Bytes of results that wait for room, not encoded.
+        self.withheld = 0
         #: Who waits for room, by dialog for its lane and under ``NO_LANE`` for the queue.
         self._waiting: dict[int, trio.lowlevel.ParkingLot] = {}
         #: Dialogs whose request is still on its way out: nothing may overtake that.
@@ -65,9 +82,9 @@ class SendingHalf:
         self._flusher: trio.lowlevel.Task | None = None
         self._flush_due = False
         self._drained = trio.lowlevel.ParkingLot()
-        step = connection.max_send_frame
-        self._chunk = CHUNK if step is None else min(CHUNK, step - 64)
-        self._whole = WHOLE_UP_TO if step is None else min(WHOLE_UP_TO, step)
+        frame = min(connection.max_send_frame or WHOLE_UP_TO, bounds.max_frame or WHOLE_UP_TO)
+        self._chunk = min(CHUNK, frame - 64)
+        self._whole = min(WHOLE_UP_TO, frame)
 
     def _refusal(self) -> TransportClosed:
         """Why nothing can be sent any more."""
@@ -133,18 +150,31 @@ class SendingHalf:
         """Memory that the small frames cost which the transport has not taken yet, about (bytes)."""
         return self._queued + FRAME_COST * len(self._queue)
 
-    def clogged(self, cid: int) -> bool:
-        """Whether a well-behaved sender of dialog ``cid`` should wait for :meth:`room`.
+    def clogged(self, cid: int, size: int = 0) -> bool:
+        """Whether a well-behaved sender of ``size`` bytes to dialog ``cid`` should wait for :meth:`room`.
 
-        A large message of another dialog is no reason: small frames overtake it.
+        Large messages of other dialogs are no reason for a small one: it overtakes them.
         """
-        return self._queued > BATCH or (self._laned > BATCH and cid in self._lanes)
+        if self._queued > BATCH:
+            return True
+        if self._laned <= BATCH:
+            return False
+        return cid in self._lanes or (size > self._whole and self._laned > self._most)
 
-    async def room(self, cid: int) -> None:
+    async def room(self, cid: int, size: int = 0) -> None:
         """Wait until dialog ``cid`` may add to what waits to be written (or the channel ended)."""
-        while self.clogged(cid) and not self._lost:
-            key = NO_LANE if self._queued > BATCH else cid
+        while self.clogged(cid, size) and not self._lost:
+            key = NO_LANE if self._queued > BATCH else cid if cid in self._lanes else ANY_LANE
             await self._waiting.setdefault(key, trio.lowlevel.ParkingLot()).park()
+
+    @contextmanager
+    def withholding(self, size: int) -> Iterator[None]:
+        """Count ``size`` bytes as withheld during the block."""
+        self.withheld += size
+        try:
+            yield
+        finally:
+            self.withheld -= size
 
     def _make_room(self, key: int) -> None:
         lot = self._waiting.pop(key, None)
@@ -215,9 +245,10 @@ class SendingHalf:
         """Whether the receiver can hold this message too, besides those that are unfinished there."""
         if not isinstance(head, Cutter) or head.begun:
             return True
-        under_way = [lane[0].size for lane in self._lanes.values() if _is_begun(lane[0])]
+        under_way = [lane[0].size + UNFINISHED for lane in self._lanes.values() if _is_begun(lane[0])]
+        size = head.size + UNFINISHED
         # The largest of all has a budget of its own at the receiver.
-        return not under_way or sum(under_way) + head.size - max(*under_way, head.size) <= UNFINISHED_MAX
+        return not under_way or sum(under_way) + size - max(*under_way, size) <= self._unfinished
 
     def _next_from_lanes(self) -> bytes:
         """One piece of the lane whose turn it is; lanes take turns.
@@ -242,6 +273,9 @@ class SendingHalf:
         else:
             self._starting.discard(cid)
             self._make_room(cid)
+        if self._laned * 2 <= self._most:
+            # No earlier: there may be many, of whom each chunk would let in one.
+            self._make_room(ANY_LANE)
         return frame
 
     def _lose(self) -> None:

@@ -99,6 +99,19 @@ def resolve_type(name: str) -> type[BaseException] | None:
     return None
 
 
+def brief(boxed: BoxedError) -> BoxedError:
+    """What is left of a description for a peer that takes little: who, what and of which kind."""
+    return BoxedError(
+        _text(boxed.type_name, 200),
+        _text(boxed.message, 200),
+        _text(boxed.src_type_name, 200),
+        relay_path=boxed.relay_path[:4],
+        notes=["the rest of this error was too large for the channel"],
+        kind=boxed.kind,
+        canceller=boxed.canceller,
+    )
+
+
 class _Boxer:
     """Describes one exception with all that hangs on it, within limits."""
 

@@ -19,7 +19,8 @@ from typing import Any, Final, NoReturn, cast
 import msgspec
 from msgspec import Raw
 
-from .paths import MAX_DEPTH, encoding_fault, is_deep, too_deep
+from .envelope import without_payloads
+from .paths import MAX_DEPTH, UNREADABLE, encoding_fault, is_deep, too_deep
 from .payload import CODEC_NAMES, CodecName, DecHook, EncHook, Encoded, MsgDec, PayloadTypes
 from .types import Message, MsgType, PayloadMsg, Return, Start
 
@@ -99,11 +100,15 @@ class MsgCodec:
     def decode(self, buffer: Encoded) -> MsgType:
         """The message in a frame's body, its payload left ``Raw``: a view that keeps ``buffer`` alive.
 
-        ``msgspec.DecodeError`` for anything that is not a message, whatever is wrong with it.
+        ``msgspec.DecodeError`` for anything that is not a message, whatever is wrong with it. A payload
+        nested deeper than this Python can follow is replaced by one that nothing can be made of, so
+        that it is an error of its dialog's only.
         """
         try:
             return self._decode(buffer)
-        except (RecursionError, UnicodeError) as error:
+        except RecursionError as error:
+            return self._unreadable(buffer, error)
+        except UnicodeError as error:
             raise msgspec.DecodeError(str(error)) from error
 
     def decode_payload(self, raw: Encoded) -> Any:
@@ -120,6 +125,18 @@ class MsgCodec:
 
     def __repr__(self) -> str:
         return f"<MsgCodec {self.name} pld_spec={self.pld_spec}>"
+
+    def _unreadable(self, buffer: Encoded, error: RecursionError) -> MsgType:
+        envelope = without_payloads(buffer, self.name)
+        if envelope is None:
+            raise msgspec.DecodeError(str(error)) from error
+        try:
+            message = self._decode(envelope)
+        except UnicodeError as fault:
+            raise msgspec.DecodeError(str(fault)) from fault
+        if isinstance(message, Start):
+            return msgspec.structs.replace(message, args=UNREADABLE, kwargs=UNREADABLE)
+        return msgspec.structs.replace(message, pld=UNREADABLE)
 
     def _may_be_deep(self, frame: bytes | bytearray) -> bool:
         """False only when it is certain that the frame is not nested more than ``MAX_DEPTH`` deep."""

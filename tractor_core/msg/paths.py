@@ -15,6 +15,9 @@ from tractor_core.errors import MsgTypeError
 #: (about 1,000 on 3.11, 10,000 on 3.13), so the sender refuses what some receivers could not read.
 MAX_DEPTH = 200
 
+#: In place of a payload nested deeper than this side's decoder can follow: no value in any encoding.
+UNREADABLE = msgspec.Raw(b"\xc1")
+
 #: Longest description of an offending value (characters).
 SHOWN = 200
 
@@ -71,8 +74,8 @@ def is_deep(value: Any, limit: int = MAX_DEPTH) -> bool:
     """Whether containers in ``value`` are nested more than ``limit`` deep.
 
     Looks at a bounded part of wide values only, the first items of the first containers of each level:
-    reading all of a large value would cost ten times what encoding it does. What is missed here
-    is refused by a decoder that cannot read it.
+    reading all of a large value would cost ten times what encoding it does. What is missed here ends its
+    dialog, and no more, at a peer whose decoder cannot follow it.
     """
     level = [] if type(value) in _FLAT else [value]
     left = _LOOKED_AT
@@ -100,7 +103,9 @@ def mismatch(
     ``decode_any`` decodes without a type, to show the offending value.
     """
     text, separator, inner = str(error).rpartition(" - at ")
-    if not separator:
+    if isinstance(error, RecursionError) or _is_unreadable(raw):
+        text, inner = f"nested deeper than this actor can read (senders may nest {MAX_DEPTH} deep)", "$"
+    elif not separator:
         text, inner = str(error), "$"
     inner = inner.replace("`", "").removeprefix("key in ")
     path = root + inner.removeprefix("$")
@@ -115,6 +120,10 @@ def mismatch(
         bad_msg=bad,
         boxed_type=MsgTypeError,
     )
+
+
+def _is_unreadable(raw: object) -> bool:
+    return isinstance(raw, msgspec.Raw) and len(memoryview(raw)) == 1 and raw == UNREADABLE
 
 
 def _reason(error: Exception) -> str:

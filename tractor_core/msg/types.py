@@ -74,6 +74,20 @@ class BoxedError(msgspec.Struct, array_like=True, omit_defaults=True):
         return msgspec.msgpack.decode(self.args) if self.args else None
 
 
+class Bounds(msgspec.Struct, array_like=True, frozen=True):
+    """What the sender of a ``Hello`` takes at most (bytes); 0 where it does not say."""
+
+    #: One frame.
+    max_frame: int = 0
+    #: One message, put together from its chunks.
+    max_payload: int = 0
+    #: Unfinished messages, the largest not counted.
+    max_buffered: int = 0
+
+
+UNSAID = Bounds()
+
+
 class Message(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """Base of everything that is sent as a frame."""
 
@@ -85,6 +99,8 @@ class Hello(Message, frozen=True, tag=1):
     protocol: str
     codecs: list[str]
     nonce: bytes
+    #: What I take at most, once we know each other.
+    bounds: Bounds = UNSAID
 
 
 class Auth(Message, frozen=True, tag=2):

@@ -8,11 +8,15 @@ A value may go when credit for a message is left and either
 The receiver grants credit once half a window of messages or of bytes is owed. So when it has taken
 everything, more than half of either is free at the sender and the next value may go: neither a
 large value nor a tiny window can stop a stream for good.
+
+All streams of a channel share one :class:`Account`, so that many of them cannot add up to more than the
+receiver is willing to hold.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -44,6 +48,63 @@ POLICIES: Final = ("raise", "block", "buffer")
 #: A payload smaller than this is copied when it has to wait, so that it does not pin the whole read
 #: it arrived in (64 KiB) for as long as nobody takes it.
 COPY_BELOW = 4096
+
+#: What a waiting value costs besides its bytes, about: a flood of tiny ones is mostly this.
+VALUE_COST = 128
+
+#: Smallest window that many open streams leave to the next one (bytes): still worth a system call.
+LEAST_WINDOW = 64 * 1024
+
+
+class OverBudget(Exception):
+    """A stream's value found the channel's account full: that stream cannot go on."""
+
+
+class Account:
+    """What the streams of one channel may hold at the receiver, together ``budget`` bytes.
+
+    Windows get smaller the more of it is promised to open streams, so that peers which keep to theirs
+    do not reach the budget. Who does reach it loses the stream that did, and no other. So that one stream
+    cannot starve the rest, each may hold ``reserve`` bytes whatever the others do; and so
+    that a single value may be larger than everything else together, one is kept outside of the account.
+    """
+
+    __slots__ = ("_promised", "_reserve", "budget", "held", "outside")
+
+    def __init__(self, budget: int, reserve: int = 0) -> None:
+        self.budget = budget
+        #: Bytes held now, each value counted with ``VALUE_COST`` more.
+        self.held = 0
+        #: The one value that is held and not counted.
+        self.outside: msgspec.Raw | None = None
+        self._reserve = reserve
+        self._promised = 0
+
+    @property
+    def tight(self) -> bool:
+        """Whether more than half is used: no time for granting credit that nobody has earned."""
+        return 2 * self.held > self.budget
+
+    def share(self, most: int) -> int:
+        """The byte window for one more stream, whose share would be ``most`` if it were alone."""
+        most = min(most, self.budget)
+        return max(min(most, LEAST_WINDOW), most * (self.budget - self._promised) // self.budget)
+
+    def promise(self, size: int) -> None:
+        """A window of ``size`` bytes was announced (or, where negative, is closed)."""
+        self._promised += size
+
+    def charge(self, payload: msgspec.Raw, cost: int, own: Callable[[], int]) -> None:
+        """Take in a value that the budget has no room for, or raise :class:`OverBudget`.
+
+        ``own`` counts what its stream holds already.
+        """
+        if self.outside is None:
+            self.outside = payload
+        elif own() + cost <= self._reserve:
+            self.held += cost
+        else:
+            raise OverBudget(f"{self.held} bytes of stream values wait already")
 
 
 class SendWindow:
@@ -89,10 +150,12 @@ class ReceiveBuffer:
     """What has arrived and was not yet taken, and the credit owed for what was."""
 
     __slots__ = (
+        "_account",
         "_batch",
         "_most",
         "_owed_messages",
         "_owed_size",
+        "_promised",
         "_unbounded",
         "_unpaid_messages",
         "_unpaid_size",
@@ -100,8 +163,10 @@ class ReceiveBuffer:
         "window",
     )
 
-    def __init__(self, window: Window = DEFAULT_WINDOW) -> None:
+    def __init__(self, window: Window = DEFAULT_WINDOW, account: Account | None = None) -> None:
         self.window = window
+        self._account = account or Account(MAX_WINDOW)
+        self._promised = 0
         self.values: deque[tuple[msgspec.Raw, int]] = deque()
         self._batch = max(1, window.messages // 2)
         #: The most that a sender can have under way: it may not have seen ``window`` yet.
@@ -116,8 +181,11 @@ class ReceiveBuffer:
     def open(self, window: Window, *, unbounded: bool) -> None:
         """Settle this side's window; ``unbounded`` grants credit on arrival instead of on taking.
 
-        A grant may be due afterwards, for what arrived before.
+        It does so until the account is half used: then it waits for this stream to be read. A grant may
+        be due afterwards, for what arrived before.
         """
+        self._promised = window.size
+        self._account.promise(window.size)
         self._most = Window(max(window.messages, self.window.messages), max(window.size, self.window.size))
         self.window = window
         self._batch = max(1, window.messages // 2)
@@ -127,16 +195,25 @@ class ReceiveBuffer:
             self._owed_size = self._unpaid_size
 
     def put(self, payload: msgspec.Raw) -> bool:
-        """Keep an arrived payload; False where the peer had no credit for it: a violation, not slowness."""
+        """Keep an arrived payload; False where the peer had no credit for it: a violation, not slowness.
+
+        :class:`OverBudget`, and nothing kept, where the channel holds too much already.
+        """
         size = len(memoryview(payload))
         most = self._most
         left = most.size - self._unpaid_size
         if self._unpaid_messages >= most.messages or (size > left and 2 * left <= most.size):
             return False
-        self._unpaid_messages += 1
-        self._unpaid_size += size
         if size < COPY_BELOW:
             payload = payload.copy()
+        account = self._account
+        cost = size + VALUE_COST
+        if account.held + cost > account.budget:
+            account.charge(payload, cost, self._cost)
+        else:
+            account.held += cost
+        self._unpaid_messages += 1
+        self._unpaid_size += size
         self.values.append((payload, size))
         if self._unbounded:
             self._owed_messages += 1
@@ -146,6 +223,11 @@ class ReceiveBuffer:
     def take(self) -> msgspec.Raw:
         """The oldest payload; ``IndexError`` when there is none."""
         payload, size = self.values.popleft()
+        account = self._account
+        if payload is account.outside:
+            account.outside = None
+        else:
+            account.held -= size + VALUE_COST
         if not self._unbounded:
             self._owed_messages += 1
             self._owed_size += size
@@ -156,7 +238,25 @@ class ReceiveBuffer:
         messages, size = self._owed_messages, self._owed_size
         if messages < self._batch and size * 2 < self.window.size:
             return None
+        if self._unbounded and self.values and self._account.tight:
+            return None
         self._unpaid_messages -= messages
         self._unpaid_size -= size
         self._owed_messages = self._owed_size = 0
         return Credit(cid, messages, size)
+
+    def release(self) -> None:
+        """Nobody will read it any more: drop what is held, and the window's share of the account."""
+        account = self._account
+        for payload, size in self.values:
+            if payload is account.outside:
+                account.outside = None
+            else:
+                account.held -= size + VALUE_COST
+        self.values.clear()
+        account.promise(-self._promised)
+        self._promised = 0
+
+    def _cost(self) -> int:
+        outside = self._account.outside
+        return sum(size + VALUE_COST for payload, size in self.values if payload is not outside)

@@ -16,7 +16,7 @@ from typing import Any, Final, TypeAlias
 
 from tractor_core.msg import types as m
 
-from .credit import POLICIES, ReceiveBuffer, SendWindow, Window
+from .credit import POLICIES, Account, ReceiveBuffer, SendWindow, Window
 
 
 class Side(enum.Enum):
@@ -134,9 +134,13 @@ class IllegalHere(Exception):
 
 
 class Dialog:
-    """One side of a dialog. Not thread-safe; owned by one call or context."""
+    """One side of a dialog. Not thread-safe; owned by one call or context.
+
+    ``account`` is the channel's, for what its stream holds.
+    """
 
     __slots__ = (
+        "_account",
         "_table",
         "cancel_acked",
         "cancel_called",
@@ -157,8 +161,9 @@ class Dialog:
         "stopped",
     )
 
-    def __init__(self, side: Side, cid: int, functype: str) -> None:
+    def __init__(self, side: Side, cid: int, functype: str, account: Account | None = None) -> None:
         self._table = _TABLES[side]
+        self._account = account
         self.side = side
         self.cid = cid
         self.functype = functype
@@ -300,13 +305,19 @@ class Dialog:
             return W_CANCEL | W_DONE | W_STREAM | W_CREDIT
         return W_STARTED | W_STREAM | W_CREDIT | W_CANCEL_ACK | W_DONE
 
+    def release(self) -> None:
+        """Drop what has arrived for the stream: nobody will read it."""
+        if self.inbox is not None:
+            self.inbox.release()
+
     # -- what the peer does -------------------------------------------------------------------
 
     def receive(self, message: Any) -> int:
         """Take one message from the peer; returns whom to wake (``Wake`` bits).
 
         Raises :class:`ProtocolViolation` where the message, or what it says, is illegal here; the
-        dialog must then be ended (:meth:`cut`). Late messages for a finished dialog are ignored.
+        dialog must then be ended (:meth:`cut`). ``OverBudget`` where the channel's streams hold too much
+        already; then this side has failed. Late messages for a finished dialog are ignored.
         """
         state = self.state
         if state is State.DONE:
@@ -323,7 +334,7 @@ class Dialog:
     def _inbox(self) -> ReceiveBuffer:
         inbox = self.inbox
         if inbox is None:
-            inbox = self.inbox = ReceiveBuffer()
+            inbox = self.inbox = ReceiveBuffer(account=self._account)
         return inbox
 
     def _sending(self) -> SendWindow:

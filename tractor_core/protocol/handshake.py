@@ -23,7 +23,7 @@ from uuid import uuid4
 
 import msgspec
 
-from tractor_core.msg.types import PROTOCOL, RUNTIME_CID, Aid, Auth, BoxedError, Error, Hello
+from tractor_core.msg.types import PROTOCOL, RUNTIME_CID, UNSAID, Aid, Auth, Bounds, BoxedError, Error, Hello
 from tractor_core.seams import Buffer, PeerFacts
 from tractor_core.seams.values import repr_without
 
@@ -42,6 +42,10 @@ from .auth import (
 _MAX_UUID = 64
 _MAX_CODECS = 16
 _MAX_REASON = 200
+
+# What a peer may say that it takes at most: enough for an error, and for any language to count.
+_SMALLEST_BOUND = 4 * 1024
+_LARGEST_BOUND = 2**53 - 1
 
 # Methods by which the transport has proved the peer already; what is left to say is that this suffices.
 _PROVED_BELOW = ("peercred", "certificate")
@@ -69,13 +73,15 @@ class Identity(msgspec.Struct, frozen=True):
     """Who this actor is and what it can prove.
 
     ``key`` is the tree's key; ``key_explicit`` says that the user gave it, so that nothing else
-    (kernel credentials, certificates) may stand in for it. ``codecs`` are in order of preference.
+    (kernel credentials, certificates) may stand in for it. ``codecs`` are in order of preference;
+    ``bounds`` is what it tells the peer that it takes.
     """
 
     aid: Aid
     key: bytes
     key_explicit: bool = False
     codecs: tuple[str, ...] = ("msgpack",)
+    bounds: Bounds = UNSAID
 
     def __post_init__(self) -> None:
         if len(self.key) < MIN_SECRET_SIZE:
@@ -90,7 +96,8 @@ class Identity(msgspec.Struct, frozen=True):
 
 
 class Peer(msgspec.Struct, frozen=True):
-    """Who is at the other end, proved by ``method``; ``codec`` is what both will speak.
+    """Who is at the other end, proved by ``method``; ``codec`` is what both will speak, ``bounds`` what it
+    takes.
 
     Role "client" is who proved a token and no more: a client to the acceptor, and to a client whoever it
     dialled. It has the name that belongs to the token, and a uuid of the acceptor's choice.
@@ -101,6 +108,7 @@ class Peer(msgspec.Struct, frozen=True):
     role: Literal["tree", "client"]
     method: str
     facts: PeerFacts
+    bounds: Bounds = UNSAID
 
 
 class FrameCodec:
@@ -162,7 +170,9 @@ class _Side:
         self.my_uid = my_uid
         self.codec = codec
         self._state = _State.NEW
-        self._my_hello = codec.encode(Hello(identity.aid, PROTOCOL, list(identity.codecs), nonce))
+        hello = Hello(identity.aid, PROTOCOL, list(identity.codecs), nonce, identity.bounds)
+        self._my_hello = codec.encode(hello)
+        self._bounds = UNSAID
 
     @property
     def done(self) -> bool:
@@ -208,6 +218,10 @@ class _Side:
             self._refuse(fault)
         if len(hello.codecs) > _MAX_CODECS:
             self._refuse(f"{len(hello.codecs)} codecs offered")
+        for bound in msgspec.structs.astuple(hello.bounds):
+            if bound and not _SMALLEST_BOUND <= bound <= _LARGEST_BOUND:
+                self._refuse(f"a bound of {bound} bytes, less than an error needs or more than there are")
+        self._bounds = hello.bounds
 
     def _common_codec(self, preferred: Sequence[str], other: Sequence[str]) -> str:
         """The first of the dialler's codecs that the acceptor has: a rule both sides can apply alone."""
@@ -292,7 +306,7 @@ class Dialler(_Side):
             auth.mac, self._secret, "acceptor", self.method, self._transcript
         ):
             self._refuse("the acceptor does not hold the key")
-        return Peer(self._aid, self._codec_name, _role(self.method), self.method, self.facts)
+        return Peer(self._aid, self._codec_name, _role(self.method), self.method, self.facts, self._bounds)
 
 
 class Acceptor(_Side):
@@ -343,7 +357,8 @@ class Acceptor(_Side):
             answer = self._accept_client(auth)
         else:
             self._refuse(f"unknown method {_printable(auth.method)!r}")
-        peer = Peer(self._aid, self._codec_name, _role(auth.method), auth.method, self.facts)
+        role = _role(auth.method)
+        peer = Peer(self._aid, self._codec_name, role, auth.method, self.facts, self._bounds)
         return self.codec.encode(answer), peer
 
     def _accept_peercred(self) -> Auth:

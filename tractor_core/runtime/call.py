@@ -85,7 +85,7 @@ async def call(
     await trio.lowlevel.checkpoint_if_cancelled()
     pending = Call(channel, functype)
     cid = pending.dialog.cid
-    channel.post(start_message(channel, cid, target, functype, args, kwargs))
+    await post_start(channel, start_message(channel, cid, target, functype, args, kwargs))
     channel.dialogs[cid] = pending
     plugins = actor.plugins
     if plugins.dialog_opened:
@@ -117,6 +117,14 @@ def start_message(
             codec.encode_payload(kwargs, "kwargs"),
         )
     return m.Start(cid, target, functype, args, kwargs)  # type: ignore[arg-type]
+
+
+async def post_start(channel: Channel, request: m.Start) -> None:
+    """Send a request, waiting first while too much waits already; when cancelled, nothing was sent."""
+    frame = channel.encode(request)
+    if channel.clogged(request.cid, len(frame)):
+        await channel.room(request.cid, len(frame))
+    channel.post_encoded(frame, request)
 
 
 def result_of(dialog: Dialog) -> m.Return:
@@ -156,6 +164,8 @@ async def cancel_and_settle(actor: Actor, channel: Channel, pending: Any) -> boo
     owned = channel.aid.uuid in actor.on_end_asked
     with actor.until_ended(math.inf if owned else FOREIGN_GRACE):
         await pending.wait()
+    if not dialog.done:
+        log.cancel("%s took a cancel and has not ended its task; ending without it", channel.aid)
     return True
 
 

@@ -46,6 +46,8 @@ class Context(Link):
             self._check_parity(value)
         payload = self.payloads.check(value) if validate_pld_spec else self.payloads.prepare(value)
         frame = self.chan.encode(m.Started(self.cid, payload))
+        if self.chan.clogged(self.cid, len(frame)):
+            await self.chan.room(self.cid, len(frame))
         self.dialog.start_value(value)
         try:
             self.chan.post_frame(frame, self.cid)
@@ -113,10 +115,10 @@ class Context(Link):
     def _window(self, messages: int | None) -> Window:
         limits = self.actor.limits
         if messages is None:
-            return Window(limits.window_messages, limits.window_bytes)
-        if messages < 1:
+            messages = limits.window_messages
+        elif messages < 1:
             raise ValueError(f"msg_buffer_size must be above zero, not {messages}")
-        return Window(messages, limits.window_bytes)
+        return Window(messages, self.chan.account.share(limits.window_bytes))
 
     def _policy(self, allow_overruns: bool | None, overflow: Overflow | None) -> Overflow:
         if overflow is None:

@@ -73,9 +73,10 @@ class Dispatcher:
             raise ActorTooSlowError(
                 f"more than {actor.limits.max_dialogs} dialogs on one channel (Limits.max_dialogs)"
             )
-        if channel.backlog > actor.limits.max_buffered:
+        if channel.overfull:
             raise ActorTooSlowError(
-                f"{channel.backlog} bytes wait already for {channel.aid} to take them (Limits.max_buffered)"
+                f"{channel.backlog + channel.withheld} bytes wait already for {channel.aid} to take them "
+                "(Limits.max_buffered)"
             )
         if (message.cid & 1) != (1 if channel.dialled else 0) or message.cid < 0:
             raise ValueError(f"context id {message.cid} is not the sender's to choose")
@@ -110,7 +111,7 @@ class Dispatcher:
         signature = endpoint.signature
         args, kwargs = signature.bind(message.args, message.kwargs, name)
         check = partial(signature.check_result, codec=name)
-        dialog = Dialog(Side.CALLEE, message.cid, endpoint.functype)
+        dialog = Dialog(Side.CALLEE, message.cid, endpoint.functype, channel.account)
         if endpoint.functype == "asyncfunc":
             served = ServedCall(channel, dialog)
             channel.dialogs[dialog.cid] = served
@@ -141,7 +142,7 @@ class Dispatcher:
         if endpoint.functype != message.functype:
             raise TypeError(f"{message.target} is of kind {endpoint.functype}, not {message.functype}")
         kwargs = channel.codec.decode_payload(message.kwargs)
-        dialog = Dialog(Side.CALLEE, message.cid, endpoint.functype)
+        dialog = Dialog(Side.CALLEE, message.cid, endpoint.functype, channel.account)
         if endpoint.functype == "asyncfunc":
             served = ServedCall(channel, dialog)
             channel.dialogs[dialog.cid] = served

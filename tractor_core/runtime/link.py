@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import trio
 
-from tractor_core.errors import ContextCancelled, TransportClosed
+from tractor_core.errors import ContextCancelled, StreamOverrun, TransportClosed
 from tractor_core.ipc.channel import Channel
 from tractor_core.log import get_logger
 from tractor_core.msg import types as m
 from tractor_core.msg.boxing import box, unbox
 from tractor_core.protocol import dialog as d
+from tractor_core.protocol.credit import OverBudget
 from tractor_core.protocol.dialog import Dialog, IllegalHere, ProtocolViolation, Side
 
 from .call import post_cancel
@@ -149,6 +150,9 @@ class Link:
         except ProtocolViolation as error:
             self._violated(error)
             return
+        except OverBudget as error:
+            self._overrun(error)
+            return
         if dialog.outbox:
             self._flush_outbox()
         if wake:
@@ -197,6 +201,22 @@ class Link:
         except (TransportClosed, IllegalHere):
             pass
         self.cut(closed)
+
+    def _overrun(self, error: OverBudget) -> None:
+        """The peer's values found the channel full of values that nobody takes: this stream ends."""
+        if self.failure is None:
+            overrun = StreamOverrun(
+                f"{self.actor.aid} takes no more from {self.chan.aid}: {error} (Limits.max_buffered)",
+                relay_path=(self.actor.uid,),
+            )
+            self.relay_failure(overrun)
+            if self.side == "parent":
+                # Nobody here raised it: it is the outcome, whatever the callee makes of it.
+                self._error = overrun
+        self.dialog.release()
+        self._receiver.unpark()
+        self._credit.unpark_all()
+        self.scope.cancel()
 
     def cut(self, error: TransportClosed) -> None:
         """End with ``error``: the channel is gone. For the runtime."""

@@ -16,7 +16,7 @@ from tractor_core.msg.namespace import ContextMark
 from tractor_core.msg.signature import Signature
 from tractor_core.protocol.dialog import Dialog, Side
 
-from .call import cancel_and_settle, log_unseen, start_message
+from .call import cancel_and_settle, log_unseen, post_start, start_message
 from .context import Context
 from .link import Overflow, is_only
 from .payload import payloads_for
@@ -39,7 +39,7 @@ def make_context(
     portal: Portal | None = None,
 ) -> Context:
     """The opener's context, not yet started."""
-    dialog = Dialog(Side.OPENER, channel.new_cid(), functype)
+    dialog = Dialog(Side.OPENER, channel.new_cid(), functype, channel.account)
     payloads = payloads_for(channel, mark)
     decode_result = None
     if signature is not None and not payloads.typed:
@@ -71,7 +71,7 @@ async def opened(
             f"a context cannot be opened to this same actor ({actor.aid}): it would wait for itself"
         )
     await trio.lowlevel.checkpoint_if_cancelled()
-    channel.post(start_message(channel, dialog.cid, target, dialog.functype, args, kwargs))
+    await post_start(channel, start_message(channel, dialog.cid, target, dialog.functype, args, kwargs))
     channel.dialogs[dialog.cid] = context
     plugins = actor.plugins
     if plugins.dialog_opened:
@@ -102,6 +102,7 @@ async def opened(
     finally:
         channel.dialogs.pop(dialog.cid, None)
         context.cut(TransportClosed("this context was left"))
+        dialog.release()
         if plugins.dialog_closed:
             plugins.notify("tractor_dialog_closed", context=context, outcome=context.maybe_error)
 

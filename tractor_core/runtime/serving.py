@@ -137,21 +137,21 @@ async def _run(actor: Actor, served: Served, body: Body, check: Check | None) ->
     dialog, channel = served.dialog, served.chan
     dialog.run()
     result: Any = None
+    frame: bytes | None = None
     error: BaseException | None = None
     finished = False
     try:
         with served.scope:
             result = await body()
-            if channel.clogged(dialog.cid):
-                # The dialog stays open meanwhile, and counts: a peer that takes no results gets no new ones.
-                await channel.room(dialog.cid)
+            frame = await _encoded_result(served, result, check)
             finished = True
     except BaseException as raised:
         error = raised
     finally:
         channel.dialogs.pop(dialog.cid, None)
+        dialog.release()
     if finished and served.failure is None:
-        _send_result(actor, served, result, check)
+        _send_result(served, result, frame)
         return
     own, passing = _split_cancelled(error)
     if own is None or is_only(own, served.failure):
@@ -165,19 +165,32 @@ async def _run(actor: Actor, served: Served, body: Body, check: Check | None) ->
         raise own
 
 
-def _send_result(actor: Actor, served: Served, result: Any, check: Check | None) -> None:
-    """Send ``Return``; where the value cannot be sent, the ``Error`` that says so."""
+async def _encoded_result(served: Served, result: Any, check: Check | None) -> bytes | None:
+    """``Return`` as a frame, once there is room for it; None where the dialog is over.
+
+    The dialog stays open meanwhile, and counts: a peer that takes no results gets no new ones.
+    """
     dialog, channel = served.dialog, served.chan
-    if dialog.done:
-        return
-    try:
-        if dialog.functype != "asyncfunc" and dialog.state.value == "running":
-            raise RuntimeError("the context function returned without calling started()")
-        if check is not None:
-            result = check(result)
-        frame = channel.encode(m.Return(dialog.cid, result))
-    except Exception as error:
-        _send_error(actor, served, error)
+    if dialog.functype != "asyncfunc" and dialog.state.value == "running":
+        raise RuntimeError("the context function returned without calling started()")
+    if channel.clogged(dialog.cid):
+        await channel.room(dialog.cid)
+    while not dialog.done:
+        frame = channel.encode(m.Return(dialog.cid, result if check is None else check(result)))
+        size = len(frame)
+        if not channel.clogged(dialog.cid, size):
+            return frame
+        # Encoded again when its turn has come: what waits until then is the value, and not twice.
+        del frame
+        with channel.withholding(size):
+            await channel.room(dialog.cid, size)
+    return None
+
+
+def _send_result(served: Served, result: Any, frame: bytes | None) -> None:
+    """Send the encoded ``Return``."""
+    dialog, channel = served.dialog, served.chan
+    if dialog.done or frame is None:
         return
     dialog.returned(result)
     try:

@@ -75,14 +75,14 @@ class MsgStream(trio.abc.Channel[Any], Generic[SendT, RecvT]):
         """
         await trio.lowlevel.checkpoint_if_cancelled()
         channel = self._channel
-        if channel.clogged(self._dialog.cid):
-            await channel.room(self._dialog.cid)
-        self._check_sendable()
         dialog = self._dialog
+        if channel.clogged(dialog.cid):
+            await channel.room(dialog.cid)
+        self._check_sendable()
         frame = channel.encode(m.Yield(dialog.cid, self._context.payloads.prepare(value)))
-        size = len(frame) - self._overhead
-        if not dialog.take_credit(size):
-            await self._wait_credit(size)
+        whole = len(frame)
+        if channel.clogged(dialog.cid, whole) or not dialog.take_credit(whole - self._overhead):
+            await self._wait_turn(whole)
         channel.post_frame(frame, dialog.cid)
         if perf_counter() > self._slice_ends:
             # Not cancellable: the value has been sent.
@@ -100,20 +100,30 @@ class MsgStream(trio.abc.Channel[Any], Generic[SendT, RecvT]):
         if not self._dialog.can_send():
             raise trio.ClosedResourceError("this stream has ended its sending half")
 
-    async def _wait_credit(self, size: int) -> None:
-        """Wait for the receiver to take something; under "raise", no longer than the grace."""
-        context = self._context
-        grace = context.actor.limits.overrun_grace
+    async def _wait_turn(self, whole: int) -> None:
+        """Wait until there is room and credit for a frame of ``whole`` bytes, and use the credit."""
+        channel, dialog = self._channel, self._dialog
+        nothing_taken = False
         while True:
-            deadline = float("inf") if self._policy() != "raise" else trio.current_time() + grace
-            with trio.move_on_at(deadline) as scope:
-                await context.wait_credit()
-            self._check_sendable()
-            if self._dialog.take_credit(size):
+            if channel.clogged(dialog.cid, whole):
+                await channel.room(dialog.cid, whole)
+            elif dialog.take_credit(whole - self._overhead):
                 self._slice_ends = perf_counter() + TIME_SLICE
                 return
-            if scope.cancelled_caught:
+            elif nothing_taken:
                 raise self._overrun()
+            else:
+                nothing_taken = await self._wait_credit()
+            self._check_sendable()
+
+    async def _wait_credit(self) -> bool:
+        """Wait for the receiver to take something; True where its policy is "raise" and the grace is over."""
+        context = self._context
+        grace = context.actor.limits.overrun_grace
+        deadline = float("inf") if self._policy() != "raise" else trio.current_time() + grace
+        with trio.move_on_at(deadline) as scope:
+            await context.wait_credit()
+        return scope.cancelled_caught
 
     def _policy(self) -> str | None:
         window = self._dialog.send_window
