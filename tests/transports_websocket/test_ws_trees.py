@@ -123,3 +123,17 @@ async def test_a_certificate_of_another_authority_is_no_certificate(
                     pytest.fail("it trusts")
         async with tractor.open_portal(url, tls=certificates) as portal:
             assert await portal.run(ws_endpoints.add, 1, 2) == 3
+
+
+async def test_a_wildcard_is_dialled_and_certified_at_its_loopback(certificates: tractor.TLSConfig) -> None:
+    async with tractor.open_root_actor(
+        registry_addrs=["wss://127.0.0.1:0"],
+        bind_addrs=["wss://0.0.0.0:0"],
+        tls=certificates,
+        auth_key="a key of some length",
+        enable_modules=["ws_endpoints"],
+    ) as root:
+        [wildcard] = [address for address in root.accept_addrs if address.host == "0.0.0.0"]
+        url = f"wss://0.0.0.0:{wildcard.port}"
+        async with tractor.open_portal(url, tls=certificates, auth_key="a key of some length") as portal:
+            assert await portal.run(ws_endpoints.add, 1, 2) == 3

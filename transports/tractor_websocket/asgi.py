@@ -16,8 +16,8 @@ from tractor_core.seams import Address, ConnectionServer, PeerFacts
 from .addresses import check_origins
 from .asgi_socket import AsgiSocket, Event, Receive, Send
 from .connection import MessageSocket
-from .embedding import serve_opening
-from .rules import JSON_PROTOCOL, PROTOCOLS, Refused, Rules, own_origin
+from .embedding import GOING_AWAY, NOT_NOW, serve_opening
+from .rules import JSON_PROTOCOL, NOT_SERVING, PROTOCOLS, Refused, Rules, own_origin
 
 Scope: TypeAlias = MutableMapping[str, Any]
 
@@ -27,8 +27,6 @@ _NEEDS_TRIO = (
 )
 #: For servers that cannot answer a WebSocket request with anything but 403, RFC 6455: "policy violation".
 _POLICY = 1008
-_GOING_AWAY = 1001
-_TRY_AGAIN = 1013
 
 
 class TractorASGI:
@@ -95,13 +93,9 @@ class TractorASGI:
                 facts = PeerFacts(origin=origin, encrypted=remote.scheme == "wss", codec=PROTOCOLS[protocol])
                 return socket, facts
 
-            code, reason = _GOING_AWAY, ""
-            try:
-                await serve_opening(actor, open_socket, remote)
-            except NoRuntime:
-                code, reason = _TRY_AGAIN, "the actor is ending"
+            served = await serve_opening(actor, open_socket, remote)
             for socket in opened:
-                await socket.leave(code, reason)
+                await socket.leave(*((GOING_AWAY, "") if served else (NOT_NOW, NOT_SERVING)))
             nursery.cancel_scope.cancel()
 
     async def _settle(self, scope: Scope, send: Send) -> tuple[str, str | None]:
@@ -121,9 +115,9 @@ class TractorASGI:
         try:
             actor = self._actor() if callable(self._actor) else self._actor
         except NoRuntime:
-            raise Refused(503, "no actor runs here") from None
+            raise Refused(503, NOT_SERVING) from None
         if not actor.serving:
-            raise Refused(503, "the actor does not run yet, or is ending")
+            raise Refused(503, NOT_SERVING)
         return actor
 
     async def _http(self, scope: Scope, send: Send) -> None:

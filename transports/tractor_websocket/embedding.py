@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 
 import trio
 from trio_websocket import Endpoint, WebSocketRequest
 from trio_websocket import WebSocketConnection as LibraryConnection
 
+from tractor_core.errors import NoRuntime
 from tractor_core.seams import Address, ConnectionServer, PeerFacts
 from tractor_core.seams.transport import HANDSHAKE_FRAME_LIMIT
 
 from .addresses import check_origins
 from .connection import ABNORMAL, GOODBYE, MessageSocket, OpenSocket, SocketEnded, WebSocketConnection
 from .library import Door, LibrarySocket
-from .rules import JSON_PROTOCOL, PROTOCOLS, Rules
+from .rules import JSON_PROTOCOL, NOT_SERVING, PROTOCOLS, Rules
 from .streams import WatchedStream
+
+logger = logging.getLogger("tractor_core.transport")
 
 #: How long the request may take to come, and a refusal to be sent (seconds).
 _PATIENCE = 5.0
-_GOING_AWAY = 1001
+#: Why it is closed at last: served until its end, or not at all ("try again later").
+GOING_AWAY, NOT_NOW = 1001, 1013
 
 
 class _Cut:
@@ -62,14 +67,15 @@ async def serve_on(
     the subprotocols of this package. Requests are judged as a listener does: pages of other ``origins`` are
     refused with status 403, other paths than ``path`` (None: none) with 404. It is closed at the end.
 
-    A peer that is refused, or breaks the protocol, costs one line in the log: nothing is raised for it.
-    Cancelling this cuts the peer off. Raises ``ValueError`` for a connection without such a subprotocol,
-    ``NoRuntime`` where the actor does not run here or is ending.
+    A peer that is refused, or breaks the protocol, costs one line in the log: nothing is raised for it. While
+    the actor does not run here, or is ending, requests are answered 503 and open connections closed with
+    1013. Cancelling this cuts the peer off. Raises ``ValueError`` for a connection without such a
+    subprotocol.
     """
     if isinstance(websocket, LibraryConnection):
         await _serve_open(actor, websocket)
         return
-    door = Door(Rules(path, check_origins(origins)), _PATIENCE)
+    door = Door(Rules(path, check_origins(origins)), _PATIENCE, lambda: actor.serving)
     if isinstance(websocket, WebSocketRequest):
         await _serve_request(actor, websocket, door)
     else:
@@ -84,12 +90,13 @@ async def serve_messages(
     remote: Address | None = None,
     secure: bool = False,
     origin: str | None = None,
-) -> None:
+) -> bool:
     """Serve one peer of ``actor`` over an open WebSocket of any library; see :class:`MessageSocket`.
 
     ``codec`` (``"msgpack"`` or ``"json"``) belongs to the subprotocol that was agreed on. ``remote`` is who
     it is, for the log, ``secure`` whether it came over TLS, ``origin`` the page that the caller let in. The
-    socket is the caller's to close. Raises as :func:`serve_on` does.
+    socket is the caller's to close. Returns whether it was served, False where the actor takes no
+    connections now. ``ValueError`` for another codec.
     """
     if codec not in PROTOCOLS.values():
         raise ValueError(f"codec {codec!r} is not one of {', '.join(PROTOCOLS.values())}")
@@ -97,11 +104,14 @@ async def serve_messages(
     async def open_socket(nursery: trio.Nursery) -> tuple[MessageSocket, PeerFacts]:
         return socket, PeerFacts(origin=origin, encrypted=secure, codec=codec)
 
-    await serve_opening(actor, open_socket, remote or Address("wss" if secure else "ws"))
+    return await serve_opening(actor, open_socket, remote or Address("wss" if secure else "ws"))
 
 
-async def serve_opening(actor: ConnectionServer, open_socket: OpenSocket, remote: Address) -> None:
-    """Serve a peer whose WebSocket is opened by ``open_socket``; what that raises is logged as a refusal."""
+async def serve_opening(actor: ConnectionServer, open_socket: OpenSocket, remote: Address) -> bool:
+    """Serve a peer whose WebSocket is opened by ``open_socket``; what that raises is logged as a refusal.
+
+    Returns whether it was served: False where the actor takes no connections.
+    """
     cut = _Cut()
 
     async def open_severable(nursery: trio.Nursery) -> tuple[MessageSocket, PeerFacts]:
@@ -117,7 +127,12 @@ async def serve_opening(actor: ConnectionServer, open_socket: OpenSocket, remote
         await connection.opened()
         await actor.serve_connection(connection)
 
-    await connection.serve(handler)
+    try:
+        await connection.serve(handler)
+    except NoRuntime:
+        logger.info("%s was not served: %s", remote, NOT_SERVING)
+        return False
+    return True
 
 
 async def _serve_open(actor: ConnectionServer, websocket: LibraryConnection) -> None:
@@ -127,12 +142,13 @@ async def _serve_open(actor: ConnectionServer, websocket: LibraryConnection) -> 
         raise ValueError(f"the WebSocket has subprotocol {protocol!r}: accept it with {known}")
     socket = LibrarySocket(websocket, None, text=protocol == JSON_PROTOCOL)
     remote = _remote(websocket.remote)
+    code = GOING_AWAY
     try:
-        await serve_messages(
-            actor, socket, codec=PROTOCOLS[protocol], remote=remote, secure=remote.scheme == "wss"
-        )
+        secure = remote.scheme == "wss"
+        if not await serve_messages(actor, socket, codec=PROTOCOLS[protocol], remote=remote, secure=secure):
+            code = NOT_NOW
     finally:
-        await _leave(websocket)
+        await _leave(websocket, code)
 
 
 async def _serve_request(actor: ConnectionServer, request: WebSocketRequest, door: Door) -> None:
@@ -144,11 +160,13 @@ async def _serve_request(actor: ConnectionServer, request: WebSocketRequest, doo
         opened.append(socket)
         return socket, PeerFacts(origin=origin, encrypted=remote.scheme == "wss", codec=codec)
 
+    code = GOING_AWAY
     try:
-        await serve_opening(actor, open_socket, remote)
+        if not await serve_opening(actor, open_socket, remote):
+            code = NOT_NOW
     finally:
         for socket in opened:
-            await _leave(socket.library)
+            await _leave(socket.library, code)
 
 
 async def _serve_stream(actor: ConnectionServer, stream: trio.abc.Stream, door: Door) -> None:
@@ -164,10 +182,10 @@ async def _serve_stream(actor: ConnectionServer, stream: trio.abc.Stream, door: 
         await trio.aclose_forcefully(stream)
 
 
-async def _leave(websocket: LibraryConnection) -> None:
+async def _leave(websocket: LibraryConnection, code: int) -> None:
     """Close it if that was not done yet; a peer that does not answer is cut off."""
     with trio.CancelScope(shield=True), trio.move_on_after(GOODBYE):
-        await websocket.aclose(_GOING_AWAY)
+        await websocket.aclose(code)
 
 
 def _remote(endpoint: Endpoint | str) -> Address:

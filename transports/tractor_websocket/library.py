@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import trio
 from trio_websocket import (
@@ -20,7 +20,7 @@ from tractor_core.seams import Address
 
 from .addresses import host_header
 from .connection import ABNORMAL, GOODBYE, MAX_FRAME, SocketEnded
-from .rules import JSON_PROTOCOL, MSGPACK_PROTOCOL, PROTOCOLS, SHOWN, Refused, Rules, as_frame
+from .rules import JSON_PROTOCOL, MSGPACK_PROTOCOL, NOT_SERVING, PROTOCOLS, SHOWN, Refused, Rules, as_frame
 from .streams import WatchedStream
 
 #: Messages that the library keeps ready: enough to let its task and ours take turns, little enough that
@@ -110,11 +110,12 @@ def describe_rejection(address: Address, error: ConnectionRejected) -> Transport
 
 
 class Door:
-    """Who may have a WebSocket of one listener."""
+    """Who may have a WebSocket of one listener; nobody while ``open_now`` says so."""
 
-    def __init__(self, rules: Rules, timeout: float) -> None:
+    def __init__(self, rules: Rules, timeout: float, open_now: Callable[[], bool] = lambda: True) -> None:
         self._rules = rules
         self._timeout = timeout
+        self._open_now = open_now
 
     async def open_as_server(
         self, nursery: trio.Nursery, stream: WatchedStream
@@ -144,6 +145,8 @@ class Door:
         """Answer a request: the WebSocket, its codec, the origin. ``TransportClosed`` as above."""
         origins = _headers(request, b"origin")
         try:
+            if not self._open_now():
+                raise Refused(503, NOT_SERVING)
             protocol = self._rules.settle(request.path, origins, request.proposed_subprotocols)
         except Refused as refused:
             with trio.move_on_after(self._timeout):

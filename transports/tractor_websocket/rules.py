@@ -18,6 +18,9 @@ PROTOCOLS = {MSGPACK_PROTOCOL: "msgpack", JSON_PROTOCOL: "json"}
 #: How much of what a peer said is repeated in an error (characters).
 SHOWN = 200
 
+#: Why there is no WebSocket of an actor that takes no connections.
+NOT_SERVING = "the actor does not run here, or is ending"
+
 _WRONG_KIND = 1003
 
 
