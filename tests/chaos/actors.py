@@ -38,8 +38,10 @@ async def grow(plan: ActorPlan) -> None:
     """Start the children, work when they stand or have failed to, and keep them."""
     groups = [[child] for child in plan.children] if plan.isolated else [list(plan.children)]
     async with trio.open_nursery() as tasks:
-        for group in filter(None, groups):
-            await tasks.start(_keep, plan.name, group)
+        async with trio.open_nursery() as starting:
+            for group in filter(None, groups):
+                starting.start_soon(tasks.start, _keep, plan.name, group)
+        journal().write("standing", plan.name)
         for work in plan.works:
             tasks.start_soon(_work, plan, work)
 

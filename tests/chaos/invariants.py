@@ -30,8 +30,8 @@ ALLOWED: Final = frozenset(
     }
 )
 
-#: Nothing frees a waiter whose peer stands still for good, but its own deadline.
-WHEN_STOPPED: Final = frozenset({"TooSlowError"})
+#: Nothing frees a waiter whose peer stands still for good, but its own deadline or that of dialling.
+WHEN_STOPPED: Final = frozenset({"TooSlowError", "TimeoutError"})
 
 #: What the system says to who has no descriptors left.
 WITHOUT_DESCRIPTORS: Final = frozenset({"OSError", "PluginError"})

@@ -1,7 +1,7 @@
 """What the processes of a tree note down as they go, in one file that all of them append to.
 
 A line is one write of a file opened for appending, so that lines of several processes do not mix, and what a
-killed process had noted stays. Each line but the first two kinds is a *step* of the tree.
+killed process had noted stays. Each line is a *step* of the tree.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ VARIABLE: Final = "CHAOS_JOURNAL"
 
 #: Seconds after which a piece of work is given up. Nothing that works takes nearly as long, so that the end
 #: of it is an error unless somebody was stopped for good.
-DEADLINE: Final = 20.0
+DEADLINE: Final = 15.0
 
 
 class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
     """One line.
 
-    ``event`` is hello (with ``urls``), begin, end (with ``outcome``, and what went wrong in ``text``), bye
+    ``event`` is hello (with ``urls``), standing (the children have started, or failed to), begin, end (with ``outcome``, and what went wrong in ``text``), bye
     (the runtime ended in good order), or held (what the root found left of its children, in ``text``).
     """
 

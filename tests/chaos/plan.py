@@ -136,10 +136,12 @@ def draw(seed: str, index: int) -> Plan:
     shape = _draw_shape(dice)
     names = list(shape)
     root = _draw_actor(dice, "root", shape, names)
-    # Half of what an actor does is its beginning, half its end; then there are hello and good-bye.
-    steps = sum(2 + 2 * len(actor.works) for actor in root.everyone())
+    # An actor comes up, begins to keep its children, stands, and begins and ends each of its works.
+    steps = sum(3 + 2 * len(actor.works) for actor in root.everyone())
     visits = tuple(
-        Visit(f"visitor-{number}", dice.randrange(steps), target := dice.choice(names), _works(dice, [target]))
+        Visit(
+            f"visitor-{number}", dice.randrange(steps), target := dice.choice(names), _works(dice, [target])
+        )
         for number in range(dice.choice((0, 1, 1, 2)))
     )
     victims = [*names, *(visit.name for visit in visits)]

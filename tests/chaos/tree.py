@@ -27,8 +27,10 @@ from .plan import Fault, Plan, Visit
 #: The directory that makes this package importable by the processes of a tree.
 IMPORT_ROOT: Final = Path(__file__).resolve().parent.parent
 
-#: Seconds without a new step after which what was to happen at a later one happens now.
-QUIET: Final = 1.0
+#: Seconds without a new step after which a tree that stands has no more to do, so that what was to happen at
+#: a later one happens now; and after which one that does not stand is not expected to any more.
+QUIET: Final = 0.3
+STUCK: Final = 4.0
 
 #: Seconds within which a survivor must answer, and within which an ended tree must be gone. The promises are
 #: shorter; these are for a machine that is busy with other things.
@@ -97,7 +99,7 @@ class Tree:
         async with trio.open_nursery() as tasks:
             while root.poll() is None:
                 self._fire_due(tasks)
-                if not self._due and not self._busy and not self._unfinished():
+                if not self._due and not self._busy and not self._unfinished() and self._is_quiet():
                     break
                 if self._idle() > DEADLINE + PATIENCE:
                     waiting = ", ".join(f"{entry.name}: {entry.work}" for entry in self._unfinished())
@@ -111,7 +113,7 @@ class Tree:
         if steps > lines:
             self._last_step = time.monotonic()
         for event in list(self._due):
-            if self._idle() > QUIET or (event.step <= steps and self._is_up(event)):
+            if self._is_quiet() or (event.step <= steps and self._is_up(event)):
                 self._due.remove(event)
                 self._busy += 1
                 tasks.start_soon(self._strike if isinstance(event, Fault) else self._let_visit, event)
@@ -120,6 +122,13 @@ class Tree:
         """Whether the one that this concerns has come up: until then it can wait."""
         name = event.victim if isinstance(event, Fault) else event.target
         return any(entry.name == name for entry in self.journal.of("hello"))
+
+    def _is_quiet(self) -> bool:
+        """Whether nothing more comes of itself: every actor has its children, or failed to, and is idle."""
+        standing = {entry.pid for entry in self.journal.of("standing")}
+        alive = [entry for entry in self.journal.of("hello") if entry.urls and processes.alive(entry.pid)]
+        stands = bool(alive) and all(entry.pid in standing for entry in alive)
+        return self._idle() > (QUIET if stands else STUCK)
 
     def _idle(self) -> float:
         return time.monotonic() - self._last_step
@@ -223,13 +232,17 @@ class Tree:
             root.kill()
         else:
             root.stdin.close()
-        if root.pid in self._stopped:
-            root.kill()
+        self._kill_stopped_programs()
+
+    def _kill_stopped_programs(self) -> None:
+        """Nobody but who started them can end the root and its visitors when they stand still."""
+        for program in self._programs:
+            if program.pid in self._stopped and program.poll() is None:
+                program.kill()
 
     async def _gone(self, root: subprocess.Popen[bytes], started: float) -> None:
         while root.poll() is None or processes.members(self.journal_path):
-            if root.pid in self._stopped and root.poll() is None:
-                root.kill()  # stopped while it was ending
+            self._kill_stopped_programs()  # those that were stopped while it was ending, too
             for program in self._programs:
                 program.poll()
             if time.monotonic() - started > PATIENCE:

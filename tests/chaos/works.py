@@ -1,5 +1,7 @@
 """The pieces of work: what an actor, or a client, does with a portal. Each checks what it gets back.
 
+Streams wait for whoever is slow (``overflow="block"``): being delayed is a fault that must harm nobody.
+
 A wrong answer is an ``AssertionError``, which is not among the outcomes that are allowed.
 """
 
@@ -51,7 +53,7 @@ async def numbers(stop: int) -> AsyncIterator[int]:
 async def doubling(ctx: tractor.Context, first: int) -> str:
     """Answer every number of the stream with its double, until the other side closes it."""
     await ctx.started(first)
-    async with ctx.open_stream() as stream:
+    async with ctx.open_stream(overflow="block") as stream:
         async for value in stream:
             await stream.send(value * 2)
     return "done"
@@ -100,7 +102,10 @@ async def context(portal: tractor.Portal, size: int) -> None:
 
 async def left_context(portal: tractor.Portal, size: int) -> None:
     """Cancel a context in the middle of its stream."""
-    async with portal.open_context(doubling, first=size) as (ctx, _), ctx.open_stream() as stream:
+    async with (
+        portal.open_context(doubling, first=size) as (ctx, _),
+        ctx.open_stream(overflow="block") as stream,
+    ):
         await stream.send(size)
         assert await stream.receive() == 2 * size
         await ctx.cancel()
@@ -109,7 +114,7 @@ async def left_context(portal: tractor.Portal, size: int) -> None:
 async def two_way_stream(portal: tractor.Portal, size: int) -> None:
     async with portal.open_context(doubling, first=size) as (ctx, first):
         assert first == size
-        async with ctx.open_stream() as stream, trio.open_nursery() as tasks:
+        async with ctx.open_stream(overflow="block") as stream, trio.open_nursery() as tasks:
             tasks.start_soon(_send_numbers, stream, 4 * size)
             for number in range(4 * size):
                 assert await stream.receive() == 2 * number
