@@ -24,6 +24,14 @@ IMPORTED = {"timekeeper"}
 
 #: The whole output of each example, as a regular expression.
 OUTPUTS = {
+    "asgi_service": r"""
+ada is number 1
+ada reads \['ada'\]
+the page says '1 guests: ada'
+grace is number 2
+grace reads \['ada', 'grace'\]
+the page says '2 guests: ada, grace'
+""",
     "broadcast": r"""
 (early|punctual) received 200 of 200
 (early|punctual) received 200 of 200
@@ -69,6 +77,10 @@ root
     leaf-1\.1: 16
     leaf-1\.2: 25
 total 55
+""",
+    "own_websocket_server": r"""
+echo: is anybody there\?
+squares: 1 4 9 16 25
 """,
     "ping_pong": r"""
 the ponger is ready
