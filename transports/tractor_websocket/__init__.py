@@ -8,10 +8,11 @@ Needs the package trio-websocket (``pip install 'tractor-core[websocket]'``). Pa
 - ``?advertise=host:port/path``: what others are told, where it differs from what is bound;
 - ``?codec=json``, where it is dialled: speak JSON, as browsers do.
 
-Programs with a server of their own hand what it accepted to an actor: :func:`serve_on`,
-:func:`serve_messages`, and :class:`tractor_websocket.asgi.TractorASGI`.
+Web pages use the client that :func:`browser_module` finds. Programs with a server of their own hand what it
+accepted to an actor: :func:`serve_on`, :func:`serve_messages`, :class:`tractor_websocket.asgi.TractorASGI`.
 """
 
+from .browser import browser_module
 from .connection import MAX_FRAME, MessageSocket, SocketEnded, WebSocketConnection
 from .embedding import serve_messages, serve_on
 from .endpoints import WebSocketTransport
@@ -29,6 +30,7 @@ __all__ = [
     "SocketEnded",
     "WebSocketConnection",
     "WebSocketTransport",
+    "browser_module",
     "secure_transport",
     "serve_messages",
     "serve_on",
