@@ -13,6 +13,7 @@ import secrets
 import sys
 import urllib.request
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 
 import hypercorn.trio
@@ -93,6 +94,7 @@ async def wait(url: str, token: str) -> None:
 
 if __name__ == "__main__":
     if len(sys.argv) > 1:
-        trio.run(serve, int(sys.argv[1]), wait)
+        with suppress(KeyboardInterrupt):
+            trio.run(serve, int(sys.argv[1]), wait)
     else:
         trio.run(serve, 0, let_two_in)
