@@ -205,16 +205,18 @@ def test_the_death_signal_may_be_asked_for_anywhere() -> None:
 BUSY_ORPHAN = """
     import sys, signal
     from tractor_core.app.death_signal import arm_orphan_alarm
+    signal.signal(signal.SIGHUP, signal.Handlers[sys.argv[2]])
     print(arm_orphan_alarm(int(sys.argv[1])), flush=True)
     3 ** (10 ** 9)
 """
 
 
+@pytest.mark.parametrize("hangups", ["SIG_DFL", "SIG_IGN"])
 @pytest.mark.skipif(sys.platform != "linux", reason="pipes send signals on Linux only")
-def test_an_orphan_that_holds_the_interpreter_lock_is_ended_by_the_kernel() -> None:
+def test_an_orphan_that_holds_the_interpreter_lock_is_ended_by_the_kernel(hangups: str) -> None:
     lifeline, lifeline_end = os.pipe()
     process = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(BUSY_ORPHAN), str(lifeline)],
+        [sys.executable, "-c", textwrap.dedent(BUSY_ORPHAN), str(lifeline), hangups],
         pass_fds=(lifeline,),
         stdout=subprocess.PIPE,
     )
@@ -237,4 +239,29 @@ def test_a_program_that_ignores_hangups_keeps_doing_so() -> None:
         os.kill(os.getpid(), signal.SIGHUP)
         """
     )
-    assert (completed.returncode, completed.stdout) == (0, "False\n")
+    assert (completed.returncode, completed.stdout) == (0, "True\n")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="pipes send signals on Linux only")
+def test_a_stopped_process_is_woken_at_the_end_of_any_lifeline() -> None:
+    first, second = os.pipe(), os.pipe()
+    program = """
+        import os, signal, sys
+        from tractor_core.app.death_signal import wake_at_end
+        print(wake_at_end(*map(int, sys.argv[1:])), flush=True)
+        os.kill(os.getpid(), signal.SIGSTOP)
+        os._exit(3)
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(program), str(first[0]), str(second[0])],
+        pass_fds=(first[0], second[0]),
+        stdout=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    with process.stdout:
+        assert process.stdout.readline() == b"True\n"
+    os.waitid(os.P_PID, process.pid, os.WSTOPPED)
+    for end in (first[0], second[0], second[1]):
+        os.close(end)
+    assert process.wait() == 3
+    os.close(first[1])

@@ -37,7 +37,7 @@ from tractor_core.supervision.stderr_capture import STDERR, redirect_stderr
 from tractor_core.supervision.supervisor import Supervisor
 
 from .binding import Listeners, default_addresses
-from .death_signal import arm_orphan_alarm, request_death_signal, settle_orphan_alarm
+from .death_signal import arm_orphan_alarm, request_death_signal, settle_orphan_alarm, wake_at_end
 from .main_module import prepare_main
 from .options import actor_identity, addresses_of
 from .running import run_actor
@@ -63,6 +63,7 @@ def main(bootstrap: bytes, descriptors: Mapping[str, int]) -> int:
         return BOOT_FAILED
     # A parent that is gone already shows at the lifeline's end; these are for when nobody can look.
     request_death_signal(boot.parent_pid)
+    wake_at_end(*lifelines)
     arm_orphan_alarm(*lifelines)
     try:
         return trio.run(functools.partial(run_child, boot, descriptors, on_orphaned=restore_stderr))

@@ -119,7 +119,7 @@ def record_stderr(descriptor: int) -> None:
     # With "python -u" there is no buffer.
     unbuffered = isinstance(stream.buffer, io.RawIOBase)
     copy = io.TextIOWrapper(
-        file if unbuffered else io.BufferedWriter(file),  # type: ignore[arg-type]
+        file if unbuffered else io.BufferedWriter(file),
         encoding=stream.encoding,
         errors=stream.errors,
         line_buffering=stream.line_buffering,
