@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tractor_core.supervision.process import cpu_count_usable, is_stopped
+from tractor_core.supervision.process import cpu_count_usable, is_halted, is_stopped
 
 needs_proc = pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="the state is read from /proc")
 
@@ -23,14 +23,14 @@ def test_is_stopped_follows_the_process(tmp_path: Path) -> None:
         assert not is_stopped(process.pid)
         process.send_signal(signal.SIGSTOP)
         os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
-        assert is_stopped(process.pid)
+        assert is_stopped(process.pid) and is_halted(process.pid)
         process.send_signal(signal.SIGCONT)
         os.waitid(os.P_PID, process.pid, os.WCONTINUED)
         assert not is_stopped(process.pid)
     finally:
         process.kill()
         process.communicate()
-    assert not is_stopped(process.pid)
+    assert not is_stopped(process.pid) and not is_halted(process.pid)
 
 
 def test_cpu_count_is_usable() -> None:

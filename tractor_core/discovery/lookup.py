@@ -145,7 +145,7 @@ async def wait_for_actor(name: str, registry_addr: AddressLike | None = None) ->
     """Wait until an actor of that name is registered; yields a portal to it.
 
     Of this actor's own name that is another one that goes by it, if there is one; else this actor itself,
-    over a connection to its own listener: calls work, and contexts are refused (they would wait for themselves).
+    over a connection to its own listener: calls work, contexts are refused (they would wait for themselves).
     """
     actor = current_actor()
     async with AsyncExitStack() as stack:

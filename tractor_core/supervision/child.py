@@ -18,6 +18,7 @@ from tractor_core.seams import ActorProcess, ExitStatus
 
 from .last_words import LastWords
 from .lifeline import ORPHANED_EXIT_CODE, LifelineHandle, SubtreeGuard
+from .process import is_halted
 from .stderr_capture import StderrCapture
 
 log = get_logger("supervision")
@@ -148,11 +149,17 @@ class Child:
         status = None
         with trio.move_on_after(EXPLAIN_TIMEOUT):
             status = await self.process.wait()
-        if status is None and channel is self.channel and channel.given_up is not None:
+        if status is not None:
+            return await self.death(status)
+        if channel is not self.channel:
+            return error
+        if self.process.pid is not None and is_halted(self.process.pid):
+            # Some transports notice that sooner than whoever looks now and then.
+            self.take_for_dead(f"it has been stopped, and its connection broke ({error})")
+        elif channel.given_up is not None:
             # It may compute for ever, and would not learn that it was left.
             self.take_for_dead(str(error))
-            return self._death or error
-        return error if status is None else await self.death(status)
+        return self._death or error
 
     def left_alone(self, status: ExitStatus) -> bool:
         """Whether it ended because this actor closed the channel to it: that too asks for its end."""
