@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import http.client
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -26,7 +28,7 @@ from trio_websocket import ConnectionClosed, ConnectionRejected, WebSocketConnec
 import tractor_core as tractor
 from tractor_core.errors import TransportClosed
 from tractor_core.trionics import collapse_eg
-from tractor_websocket import JSON_PROTOCOL, MAX_FRAME, MSGPACK_PROTOCOL
+from tractor_websocket import JSON_PROTOCOL, MAX_FRAME, MSGPACK_PROTOCOL, serve_on
 from tractor_websocket.asgi import TractorASGI
 from tractor_websocket.rules import own_origin
 
@@ -217,20 +219,70 @@ async def test_the_application_may_run_the_actor() -> None:
                 assert [value async for value in stream] == [0, 1, 2]
 
 
-async def test_over_tls(tmp_path_factory: pytest.TempPathFactory) -> None:
+@pytest.fixture
+def tls(tmp_path: Path) -> tractor.TLSConfig:
+    """Of an authority of the test's own, good for this host."""
     authority = trustme.CA()
-    files = {name: tmp_path_factory.mktemp("tls") / f"{name}.pem" for name in ("cert", "key", "ca")}
+    files = {name: tmp_path / f"{name}.pem" for name in ("cert", "key", "ca")}
     leaf = authority.issue_cert("127.0.0.1")
     leaf.cert_chain_pems[0].write_to_path(files["cert"])
     leaf.private_key_pem.write_to_path(files["key"])
     authority.cert_pem.write_to_path(files["ca"])
-    tls = tractor.TLSConfig(*(str(path) for path in files.values()))
+    return tractor.TLSConfig(*(str(path) for path in files.values()))
+
+
+async def check_secure(url: str, actor: tractor.Actor, tls: tractor.TLSConfig) -> None:
+    async with tractor.open_portal(url, tls=tls) as portal:
+        assert await portal.run(ws_endpoints.add, 1, 2) == 3
+        [[channel]] = actor.peers.values()
+        assert channel.raddr.scheme == "wss" and channel.raddr.host == "127.0.0.1"
+        assert channel.peer.facts.encrypted
+
+
+async def test_over_tls(tls: tractor.TLSConfig) -> None:
     async with other_root(registry_addrs=["mem://tls"], enable_modules=["ws_endpoints"]) as other:
         async with hypercorn_serving(application(lambda: other.actor), certificates=tls) as url:
-            async with tractor.open_portal(url.replace("https", "wss") + "/actors", tls=tls) as portal:
-                assert await portal.run(ws_endpoints.add, 1, 2) == 3
-                [[channel]] = other.actor.peers.values()
-                assert channel.raddr.scheme == "wss" and channel.peer.facts.encrypted
+            await check_secure(url.replace("https", "wss") + "/actors", other.actor, tls)
+
+
+async def test_over_tls_streams(tls: tractor.TLSConfig, caplog: pytest.LogCaptureFixture) -> None:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(tls.cert, tls.key)
+    async with other_root(registry_addrs=["mem://tls"], enable_modules=["ws_endpoints"]) as other:
+
+        async def handler(stream: trio.SSLStream[trio.SocketStream]) -> None:
+            await serve_on(other.actor, stream)
+
+        async with trio.open_nursery() as nursery:
+            serve = partial(trio.serve_ssl_over_tcp, handler, 0, context, host="127.0.0.1")
+            [listener] = await nursery.start(serve)
+            port = listener.transport_listener.socket.getsockname()[1]
+            with pytest.raises(TransportClosed):
+                async with tractor.open_portal(f"ws://127.0.0.1:{port}"):
+                    pytest.fail("it is in")
+            await check_secure(f"wss://127.0.0.1:{port}", other.actor, tls)
+            nursery.cancel_scope.cancel()
+    assert "refused peer wss://127.0.0.1:" in caplog.text and "no WebSocket client" in caplog.text
+
+
+async def test_a_server_that_can_only_close_says_why_there() -> None:
+    async with other_root(registry_addrs=["mem://poor"]) as other:
+        sent: list[Any] = []
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "websocket.connect"}
+
+        async def send(event: Any) -> None:
+            sent.append(event)
+
+        scope = {
+            "type": "websocket", "scheme": "ws", "path": "/", "headers": [(b"origin", b"http://evil.example")],
+            "subprotocols": BOTH, "client": None,
+        }  # fmt: skip
+        await TractorASGI(other.actor)(scope, receive, send)
+    [event] = sent
+    assert (event["type"], event["code"]) == ("websocket.close", 1008)
+    assert "may not connect here" in event["reason"] and len(event["reason"].encode()) <= 123
 
 
 def on_asyncio(app: Any) -> None:
