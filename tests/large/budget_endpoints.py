@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import resource
+import zlib
 from collections.abc import AsyncIterator
+from typing import Any
 
 import trio
 
@@ -15,6 +18,20 @@ async def length(data: bytes) -> int:
 
 async def same(data: memoryview) -> memoryview:
     return data
+
+
+async def checksum(data: memoryview) -> tuple[int, int]:
+    """Bytes, and their CRC-32."""
+    return len(data), zlib.crc32(data)
+
+
+async def fill(size: int, byte: int) -> memoryview:
+    return memoryview(bytes([byte]) * size)
+
+
+async def peak_memory() -> int:
+    """The most that this process has had in memory (bytes)."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 async def make_bytes(size: int) -> bytes:
@@ -47,7 +64,8 @@ async def never_opens(ctx: tractor.Context) -> None:
 async def pauses_then_counts(ctx: tractor.Context, pause: float, overflow: str) -> tuple[int, bool, int]:
     """Take numbers after a pause: how many there were, whether in order, and how many had waited."""
     await ctx.started()
-    async with ctx.open_stream(overflow=overflow) as stream:  # type: ignore[arg-type]
+    options: dict[str, Any] = {"allow_overruns": True} if overflow == "buffer" else {"overflow": overflow}
+    async with ctx.open_stream(**options) as stream:
         await trio.sleep(pause)
         inbox = ctx.dialog.inbox
         waited = len(inbox.values) if inbox is not None else 0
