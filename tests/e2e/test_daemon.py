@@ -122,3 +122,6 @@ async def test_children_that_boot_when_the_root_is_killed_say_nothing(one_regist
         process.kill()
         # At the end of file, for its children have the same stderr.
         assert await output_of(process) == (-signal.SIGKILL, "", "")
+    # A socket file that it left is in nobody's way, and goes with the next who listens there.
+    async with tractor.open_root_actor(registry_addrs=[one_registry], ensure_registry=True):
+        pass

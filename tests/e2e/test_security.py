@@ -18,6 +18,8 @@ from tractor_core.ipc.cookie import derive_key, load_key
 
 ENDPOINTS = "meeting_endpoints"
 KEY = "correct-horse-battery-staple"
+#: What proves a peer in place of the cookie, by scheme.
+PROVED_BY = {"uds": "peercred", "zmq+ipc": "peercred", "tls": "certificate"}
 WRONG = "incorrect-horse-battery-staple"
 
 
@@ -72,7 +74,7 @@ async def test_programs_of_one_user_meet_through_the_cookie(one_registry: str) -
             async with tractor.find_actor("daemon", raise_on_none=True) as portal:
                 assert portal is not None
                 assert await portal.run(endpoints.pid) == program.pid
-                assert portal.chan.peer.method == "key"
+                assert portal.chan.peer.method == PROVED_BY.get(scheme_of(one_registry), "key")
             assert not root.identity.key_explicit
     [cookie] = Path(os.environ["XDG_CONFIG_HOME"]).rglob("cookie")
     assert stat.S_IMODE(cookie.stat().st_mode) == 0o600
@@ -80,13 +82,17 @@ async def test_programs_of_one_user_meet_through_the_cookie(one_registry: str) -
 
 
 async def test_a_program_with_another_cookie_is_a_stranger(one_registry: str, tmp_path: Path) -> None:
+    """Unless the kernel or a certificate vouches for it: either takes the cookie's place."""
     async with daemon(one_registry) as program:
         async with tractor.open_root_actor(registry_addrs=["mem://mine"]):
             pass
         other = dict(os.environ, XDG_CONFIG_HOME=str(tmp_path))
         key, explicit = load_key(None, other)
         assert not explicit and key != load_key(None, os.environ)[0]
-        assert _call_elsewhere(one_registry, other) == "AuthenticationFailed"
+        vouched_for = scheme_of(one_registry) in ("uds", "tls")
+        assert _call_elsewhere(one_registry, other) == (
+            str(program.pid) if vouched_for else "AuthenticationFailed"
+        )
         assert _call_elsewhere(one_registry, dict(os.environ)) == str(program.pid)
 
 
@@ -189,6 +195,10 @@ async def test_only_what_is_exposed_is_called(registry: str) -> None:
                 with pytest.raises(tractor.ModuleNotExposed):
                     await portal.run_from_ns(module, name)
             assert await portal.run(endpoints.whoami) == "daemon"
+
+
+def scheme_of(url: str) -> str:
+    return url.partition(":")[0]
 
 
 def _call_elsewhere(registry: str, environment: dict[str, str]) -> str:
