@@ -181,6 +181,24 @@ async def test_what_only_the_asker_cannot_reach_stays_registered(
         assert len(await registered("root")) == 1
 
 
+@pytest.mark.parametrize("busy", [True, False])
+async def test_who_computes_stays_registered(autojump_clock: trio.testing.MockClock, busy: bool) -> None:
+    """No answer at its address says nothing of an actor that answers nowhere just now."""
+    async with tree() as nursery:
+        worker = await nursery.start_actor("worker")
+        [entry] = await registered("worker")
+        network = MemNetwork.current()
+        network.delay = 60  # of connections made from now on
+        if busy:
+            for end in network.dialled("registry"):
+                end.delay = 60
+        await tractor.current_actor().room(RegistryLink).refused(worker.chan.aid.uuid, entry.addresses)
+        assert await registered("worker") == ([entry] if busy else [])
+        network.delay = 0
+        await trio.sleep(60)
+        assert worker.chan.connected()
+
+
 async def test_an_address_taken_over_by_somebody_else_counts_as_refusing(
     autojump_clock: trio.testing.MockClock,
 ) -> None:

@@ -38,6 +38,8 @@ def test_every_hook_is_specified_and_documented() -> None:
         "tractor_dialog_closed",
         "tractor_channel_opened",
         "tractor_channel_closed",
+        "tractor_peer_unresponsive",
+        "tractor_peer_recovered",
     }
     specified = {name for name in vars(PluginManager().hook) if not name.startswith("_")}
     assert specified == expected
