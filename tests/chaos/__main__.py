@@ -1,4 +1,4 @@
-"""``python -m tests.chaos --minutes 30 [--seed …]``: random trees, random faults, and what must hold after."""
+"""``python -m tests.chaos --minutes 30 [--seed …]``: random trees, random faults, what must hold after."""
 
 from __future__ import annotations
 

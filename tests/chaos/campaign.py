@@ -130,7 +130,7 @@ def _held() -> tuple[int, int]:
 
 @contextmanager
 def surroundings() -> Iterator[None]:
-    """Directories of their own, a cookie, and certificates in the environment, for all trees of a campaign."""
+    """Directories of their own, and certificates in the environment, for all trees of a campaign."""
     session = Path(tempfile.mkdtemp(prefix="ch-", dir="/tmp"))
     for name in [name for name in os.environ if name.startswith("TRACTOR_")]:
         del os.environ[name]

@@ -24,14 +24,15 @@ VARIABLE: Final = "CHAOS_JOURNAL"
 
 #: Seconds after which a piece of work is given up. Nothing that works takes nearly as long, so that the end
 #: of it is an error unless somebody was stopped for good.
-DEADLINE: Final = 15.0
+DEADLINE: Final = 25.0
 
 
 class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
     """One line.
 
-    ``event`` is hello (with ``urls``), standing (the children have started, or failed to), begin, end (with ``outcome``, and what went wrong in ``text``), bye
-    (the runtime ended in good order), or held (what the root found left of its children, in ``text``).
+    ``event`` is hello (with ``urls``), standing (the children have started, or failed to), begin, end (with
+    ``outcome``, and what went wrong in ``text``), bye (the runtime ended in good order), or held (what the
+    root found left of its children, in ``text``).
     """
 
     event: str
@@ -50,6 +51,10 @@ class Journal:
         # Opened once, so that a process without descriptors can still say so.
         self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._numbers = count()
+
+    def close(self) -> None:
+        """For those who do not keep it until their process ends."""
+        os.close(self._descriptor)
 
     def write(self, event: str, name: str, **fields: Any) -> None:
         line = msgspec.json.encode(Entry(event, name, os.getpid(), **fields))

@@ -1,4 +1,4 @@
-"""The processes of one tree as the system shows them: found by what they inherited, whoever their parent is."""
+"""The processes of one tree as the system shows them: found by what they inherited."""
 
 from __future__ import annotations
 

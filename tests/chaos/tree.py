@@ -30,11 +30,11 @@ IMPORT_ROOT: Final = Path(__file__).resolve().parent.parent
 #: Seconds without a new step after which a tree that stands has no more to do, so that what was to happen at
 #: a later one happens now; and after which one that does not stand is not expected to any more.
 QUIET: Final = 0.3
-STUCK: Final = 4.0
+STUCK: Final = 20.0
 
 #: Seconds within which a survivor must answer, and within which an ended tree must be gone. The promises are
 #: shorter; these are for a machine that is busy with other things.
-PATIENCE: Final = 10.0
+PATIENCE: Final = 20.0
 
 #: How often the tree is looked at (seconds).
 TICK: Final = 0.02

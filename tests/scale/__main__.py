@@ -1,4 +1,4 @@
-"""``python -m tests.scale --actors 1000``, or ``--rounds 1000``: many actors at once, or one after the other."""
+"""``python -m tests.scale --actors 1000``, or ``--rounds 1000``: many actors at once, or in turn."""
 
 from __future__ import annotations
 

@@ -1,0 +1,208 @@
+"""The chaos suite itself: plans come from their seed alone, and every invariant can be broken."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import trio
+from chaos import faults, invariants, processes
+from chaos.journal import VARIABLE, Entry, Journal, Reader, outcomes_of
+from chaos.plan import BACKENDS, FAULTS, MOST_ACTORS, SCHEMES, WORKS, ActorPlan, Fault, Plan, draw
+
+import tractor_core as tractor
+
+PLANS = [draw("checks", index) for index in range(200)]
+
+
+# -- plans -----------------------------------------------------------------------------------------------
+
+
+def test_a_seed_gives_the_same_plan_again() -> None:
+    assert [draw("checks", index) for index in range(200)] == PLANS
+    assert draw("checks", 0) != draw("other", 0)
+    assert len({plan.describe() for plan in PLANS}) == len(PLANS)
+
+
+def test_a_plan_travels() -> None:
+    for plan in PLANS:
+        assert msgspec.json.decode(msgspec.json.encode(plan), type=Plan) == plan
+
+
+def test_plans_leave_nothing_out() -> None:
+    actors = [actor for plan in PLANS for actor in plan.root.everyone()]
+    links = {(actor.scheme, actor.backend) for actor in actors}
+    assert links == {(scheme, backend) for scheme in SCHEMES for backend in BACKENDS}
+    assert {work.kind for actor in actors for work in actor.works} == set(WORKS)
+    assert {fault.kind for plan in PLANS for fault in plan.faults} == set(FAULTS)
+    assert max(len(list(plan.root.everyone())) for plan in PLANS) == MOST_ACTORS
+    assert any(fault.victim == "root" for plan in PLANS for fault in plan.faults)
+    assert any(plan.harmless and plan.faults for plan in PLANS)
+
+
+# -- invariants ------------------------------------------------------------------------------------------
+
+
+def quiet_plan(*faults: str) -> Plan:
+    root = ActorPlan("root", "tcp", "subprocess", True)
+    return Plan("none", 0, True, root, (), tuple(Fault(kind, "root", 0, 0.1) for kind in faults), "leave")
+
+
+def read(path: Path, *entries: Entry) -> Reader:
+    path.write_bytes(b"".join(msgspec.json.encode(entry) + b"\n" for entry in entries))
+    reader = Reader(path)
+    assert reader.update() == len(entries)
+    return reader
+
+
+@pytest.mark.parametrize(
+    ("outcome", "faulty", "fine"),
+    [
+        ("result", (), True),
+        ("ActorDied", ("kill",), True),
+        ("RemoteActorError[TransportClosed]", ("cut",), True),
+        ("ContextCancelled ActorDied", ("kill",), True),
+        ("TooSlowError", ("stop",), True),
+        ("OSError", ("descriptors",), True),
+        ("ActorDied", ("delay",), False),
+        ("TooSlowError", ("kill",), False),
+        ("OSError", ("kill",), False),
+        ("AssertionError", ("kill",), False),
+        ("RemoteActorError[KeyError]", ("kill",), False),
+        ("ActorDied InternalError", ("kill",), False),
+        ("RuntimeError", ("kill",), False),
+    ],
+)
+def test_which_outcomes_are_allowed(outcome: str, faulty: Any, fine: bool, tmp_path: Path) -> None:
+    journal = read(tmp_path / "journal", Entry("end", "actor-1", 7, "7/0 calls root", outcome, "why"))
+    assert (list(invariants.outcomes(quiet_plan(*faulty), journal)) == []) is fine
+
+
+def test_who_leaves_in_good_order_must_not_wait_for_anything(tmp_path: Path) -> None:
+    begin, bye = Entry("begin", "actor-1", 7, "7/0 calls root"), Entry("bye", "actor-1", 7)
+    assert list(invariants.endings(read(tmp_path / "killed", begin))) == []
+    assert (
+        list(invariants.endings(read(tmp_path / "ended", begin, Entry("end", "a", 7, begin.work), bye))) == []
+    )
+    [wrong] = invariants.endings(read(tmp_path / "waiting", begin, bye))
+    assert "while it waited for 7/0 calls root" in wrong
+
+
+def test_nobody_is_lost_where_nothing_harmful_was_done(tmp_path: Path) -> None:
+    journal = read(tmp_path / "journal", Entry("hello", "actor-1", 7))
+    assert list(invariants.farewells(quiet_plan("kill"), journal)) == []
+    [wrong] = invariants.farewells(quiet_plan("noise", "delay"), journal)
+    assert "actor-1 (7) was lost" in wrong
+
+
+def test_what_is_left_is_found(tmp_path: Path) -> None:
+    [wrong] = invariants.leftovers_in_root(
+        read(tmp_path / "journal", Entry("held", "root", 7, text="pipe: 1 -> 2"))
+    )
+    assert "pipe: 1 -> 2" in wrong
+    directory = tmp_path / "run"
+    (directory / "deeper").mkdir(parents=True)
+    assert list(invariants.files(directory)) == []
+    (directory / "deeper" / "7-ab.sock.lock").touch()
+    assert list(invariants.files(directory)) == [f"left behind: {directory}/deeper/7-ab.sock.lock"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Traceback (most recent call last):",
+        "x.py:1: ResourceWarning: unclosed <socket.socket fd=7>",
+        "Exception ignored in: <function f>",
+        "RuntimeWarning: coroutine 'f' was never awaited",
+    ],
+)
+def test_bugs_show_on_standard_error(line: str) -> None:
+    fine = "actor actor-3 failed while it was ending: exit code 1\n│ Traceback (most recent call last):\n"
+    assert list(invariants.complaints(fine)) == []
+    [wrong] = invariants.complaints(f"{fine}{line}\n  more")
+    assert line in wrong and "more" in wrong
+
+
+# -- the journal -----------------------------------------------------------------------------------------
+
+
+async def test_every_block_is_noted_with_its_outcome(tmp_path: Path) -> None:
+    journal = Journal(str(tmp_path / "journal"))
+    async with journal.noted("me", "good"):
+        pass
+    async with journal.noted("me", "bad"):
+        raise ExceptionGroup("several", [OSError(24, "none left"), tractor.ActorDied("dead")])
+    with trio.CancelScope() as scope:
+        async with journal.noted("me", "left"):
+            scope.cancel()
+            await trio.lowlevel.checkpoint()
+    with trio.CancelScope() as scope:
+        async with journal.noted("me", "left in pieces"), trio.open_nursery() as tasks:
+            tasks.start_soon(trio.sleep_forever)
+            scope.cancel()
+            raise KeyError("as well")
+    journal.close()
+    reader = Reader(tmp_path / "journal")
+    reader.update()
+    ended = [(entry.work.partition(" ")[2], entry.outcome) for entry in reader.of("end")]
+    assert ended == [
+        ("good", "result"),
+        ("bad", "OSError ActorDied"),
+        ("left", "cancelled"),
+        ("left in pieces", "KeyError cancelled"),
+    ]
+    assert reader.open_works() == []
+
+
+def test_what_a_relayed_error_was_at_its_origin() -> None:
+    error = tractor.RemoteActorError(
+        "x", src_type_str="builtins:KeyError", boxed_type_str="builtins:KeyError"
+    )
+    assert outcomes_of(error)[0] == "RemoteActorError[KeyError]"
+
+
+# -- faults ----------------------------------------------------------------------------------------------
+
+
+#: Sits on one connection.
+VICTIM = """
+import socket, sys, time
+connection = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+time.sleep(60)
+"""
+
+
+async def test_faults_strike_a_process_from_outside(tmp_path: Path) -> None:
+    [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    port = listener.socket.getsockname()[1]
+    journal = tmp_path / "journal"
+    environment = {**os.environ, VARIABLE: str(journal)}
+    with subprocess.Popen([sys.executable, "-c", VICTIM, str(port)], env=environment) as process:
+        async with listener, await listener.accept() as here:
+            assert list(processes.members(journal)) == [process.pid]
+            await faults.inflict("inject", process.pid, [], 0.5)
+            assert len(await here.receive_some(1000)) == 200
+            await faults.inflict("cut", process.pid, [], 0.5)
+            assert await here.receive_some() == b""
+            await faults.inflict("stop", process.pid, [], 0.5)
+            while processes.state(process.pid) != "T":
+                await trio.sleep(0.01)
+            await faults.inflict("delay", process.pid, [], 0.01)
+            while processes.state(process.pid) == "T":
+                await trio.sleep(0.01)
+            with pytest.raises(faults.Missed):
+                await faults.inflict("template", process.pid, [], 0.5)
+            await faults.inflict("kill", process.pid, [], 0.5)
+            while processes.alive(process.pid):
+                await trio.sleep(0.01)
+            assert processes.zombies(os.getpid()) == [process.pid]
+            assert process.wait() == -signal.SIGKILL
+            with pytest.raises(faults.Missed):
+                await faults.inflict("kill", process.pid, [], 0.5)
+            assert processes.members(journal) == {}
