@@ -20,7 +20,10 @@ EXAMPLES = Path(__file__).resolve().parent.parent.parent / "examples"
 TRANSPORTS = ("tcp", "uds")
 
 #: Modules that other examples import; they are no programs to be run to their end.
-IMPORTED = {"timekeeper"}
+IMPORTED = {"live_market", "timekeeper"}
+
+#: Services for a browser, which tests/browser looks at.
+FOR_BROWSERS = {"live_page"}
 
 #: The whole output of each example, as a regular expression.
 OUTPUTS = {
@@ -143,7 +146,7 @@ def expected(name: str) -> str:
 
 def test_every_example_is_tested() -> None:
     found = {path.stem for path in EXAMPLES.glob("*.py")}
-    assert found == {*OUTPUTS, *IMPORTED, "quickstart"}
+    assert found == {*OUTPUTS, *IMPORTED, *FOR_BROWSERS, "quickstart"}
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)

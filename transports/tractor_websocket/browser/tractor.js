@@ -1152,7 +1152,7 @@ export async function connect(url, { token, name = "browser", signal, timeout = 
   if (!globalThis.crypto?.subtle) {
     throw new TypeError("crypto.subtle is missing: browsers offer it to pages from https:// and http://127.0.0.1 only");
   }
-  const secret = utf8.encode(typeof token === "function" ? await token() : token);
+  const secret = utf8.encode(typeof token === "function" ? await fetchToken(token) : token);
   if (secret.length < MIN_TOKEN) throw new RangeError(`a token has at least ${MIN_TOKEN} bytes`);
   signal?.throwIfAborted();
   const uid = [name, crypto.randomUUID()];
@@ -1171,6 +1171,15 @@ export async function connect(url, { token, name = "browser", signal, timeout = 
   } finally {
     clearTimeout(timer);
     signal?.removeEventListener("abort", abort);
+  }
+}
+
+/** A token that cannot be had now is no reason to give up for good. */
+async function fetchToken(fetch) {
+  try {
+    return await fetch();
+  } catch (error) {
+    throw new TransportClosed(`no token to connect with: ${error.message}`, { cause: error });
   }
 }
 
