@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextvars
+import math
+import random
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -128,6 +130,59 @@ async def test_an_error_of_the_last_user_cancels_what_would_wait(autojump_clock:
     with pytest.raises(KeyError):
         async with maybe_open_context(waits_for_children):
             raise KeyError("mine")
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_a_thousand_users_come_go_and_are_cancelled(seed: int, autojump_clock: MockClock) -> None:
+    """Never two open at once, nobody sees one that is closed, and as many are closed as were opened."""
+    shared = Shared(enter=0.3, leave=0.2)
+    chance = random.Random(seed)
+    held = 0
+
+    async def use(arrives: float, stays: float, patience: float) -> None:
+        nonlocal held
+        await trio.sleep(arrives)
+        with trio.move_on_after(patience):
+            async with maybe_open_context(shared.manager) as (_, value):
+                held += 1
+                opening = shared.opened
+                assert value.startswith(str(opening))
+                try:
+                    await trio.sleep(stays)
+                finally:
+                    assert shared.open == 1 and shared.opened == opening
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(1000):
+            patience = chance.uniform(0, 2) if chance.random() < 0.3 else math.inf
+            # Bursts far apart, so that there are several openings, and users inside of each.
+            arrives = chance.choice([0.0, 0.1, 2.0, 9.0, 9.3]) + chance.choice([0.0, chance.random()])
+            nursery.start_soon(use, arrives, chance.uniform(0, 2), patience)
+    assert held > 700
+    assert 2 <= shared.opened < 20
+    assert shared.open == 0
+
+
+async def test_a_thousand_users_of_one_that_fails_to_open() -> None:
+    @asynccontextmanager
+    async def failing() -> AsyncGenerator[None, None]:
+        await trio.lowlevel.checkpoint()
+        raise LookupError("no such thing")
+        yield
+
+    failed = 0
+
+    async def use() -> None:
+        nonlocal failed
+        with pytest.raises(LookupError):
+            async with maybe_open_context(failing):
+                raise AssertionError("entered")
+        failed += 1
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(1000):
+            nursery.start_soon(use)
+    assert failed == 1000
 
 
 async def test_who_comes_while_it_closes_gets_a_new_one(autojump_clock: MockClock) -> None:
