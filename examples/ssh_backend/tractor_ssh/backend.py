@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import signal
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -76,8 +77,9 @@ class SSHBackend:
 
 def _start(options: SSHOptions, command: list[str], request: SpawnRequest, order: int) -> RemoteActor:
     """Start the proxy, in this very thread; it inherits what the actor would if it were here."""
-    lines, outlets = _directions(request)
-    parameters = {"order": order, "lines": lines, "outlets": outlets, "command": command}
+    parameters: dict[str, object] = {"order": order, "command": command}
+    for kind, named in _sorted_by_kind(request).items():
+        parameters[kind] = list(named.values())
     # SIGINT is blocked until the proxy ignores it: a terminal sends it to everybody.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT,))
     try:
@@ -92,29 +94,32 @@ def _start(options: SSHOptions, command: list[str], request: SpawnRequest, order
     return RemoteActor(popen.pid, options.host)
 
 
-def _directions(request: SpawnRequest) -> tuple[list[int], list[int]]:
-    """Descriptors whose end the actor waits for (lifelines), and those that it may write to."""
-    lines: list[int] = []
-    outlets: list[int] = []
-    for number in request.descriptors.values():
-        mode = fcntl.fcntl(number, fcntl.F_GETFL) & os.O_ACCMODE
-        (lines if mode == os.O_RDONLY else outlets).append(number)
-    return lines, outlets
+def _sorted_by_kind(request: SpawnRequest) -> dict[str, dict[str, int]]:
+    """What the actor is to inherit, by what can be done for it on another host.
+
+    Of *lines* the actor waits for the end, *outlets* it writes to, and *files* it leaves filled.
+    """
+    kinds: dict[str, dict[str, int]] = {"lines": {}, "outlets": {}, "files": {}}
+    for name, number in request.descriptors.items():
+        if stat.S_ISREG(os.fstat(number).st_mode):
+            kind = "files"
+        else:
+            mode = fcntl.fcntl(number, fcntl.F_GETFL) & os.O_ACCMODE
+            kind = "lines" if mode == os.O_RDONLY else "outlets"
+        kinds[kind][name] = number
+    return kinds
 
 
 def _order(options: SSHOptions, request: SpawnRequest) -> bytes:
     """What remote.py reads behind its own source: a line of JSON, and the bootstrap blob."""
-    lines, outlets = _directions(request)
-    names = {number: name for name, number in request.descriptors.items()}
     order = {
         "entry": request.entry,
         "title": request.title,
         "path": options.path,
         "env": None if request.env is None else dict(request.env),
         "cwd": request.cwd,
-        "lines": [names[number] for number in lines],
-        "outlets": [names[number] for number in outlets],
         "bootstrap": len(request.bootstrap),
+        **{kind: list(named) for kind, named in _sorted_by_kind(request).items()},
     }
     return json.dumps(order).encode() + b"\n" + request.bootstrap
 

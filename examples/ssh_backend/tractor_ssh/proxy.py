@@ -2,9 +2,10 @@
 
 It runs the ssh client and feeds it what it reads from its *order*. Then frames go both ways (see
 :mod:`.remote`): it passes on SIGTERM and the ends of *lines* (lifelines), writes what the actor prints and
-what comes for *outlets*, and ends as the actor ended. However it ends itself, the client's standard input
-ends with it, which over there means: the parent is gone. The client inherits the outlets, so that whoever
-waits for the subtree to let go of them waits for the other host too.
+what comes for *outlets*, fills *files* with what the actor left in its own, and ends as the actor ended.
+However it ends itself, the client's standard input ends with it, which over there means: the parent is gone.
+The client inherits the outlets, so that whoever waits for the subtree to let go of them waits for the other
+host too.
 """
 
 from __future__ import annotations
@@ -38,9 +39,12 @@ _HEADER = struct.Struct(">cHI")
 class Proxy:
     """One connection and all that is passed through it."""
 
-    def __init__(self, order: int, lines: list[int], outlets: list[int], command: list[str]) -> None:
+    def __init__(
+        self, order: int, lines: list[int], outlets: list[int], files: list[int], command: list[str]
+    ) -> None:
         self._lines = lines
         self._outlets = [1, 2, *outlets]
+        self._files = files
         self._outbox = bytearray()
         self._inbox = bytearray()
         self._order: int | None = order
@@ -148,6 +152,8 @@ class Proxy:
                 self._connected = True
             elif kind == b"D":
                 self._deliver(self._outlets[index], payload)
+            elif kind == b"F":
+                os.pwrite(self._files[index], payload, 0)
             elif kind == b"X":
                 end_by(int(payload))
             else:

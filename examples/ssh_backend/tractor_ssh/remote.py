@@ -1,10 +1,11 @@
 """What runs on the other host: starts the actor, passes on what it prints, and ends it when its parent goes.
 
-Its source comes through the connection, followed by a line of JSON and the bootstrap blob, so nothing of it needs
-to be installed over there; it uses the standard library alone. After that both sides send *frames*: a letter, an
-index, a length and so many bytes. From the parent's side come ``S`` (a signal for the actor, its number the
-index) and ``E`` (the end of a line). To it go ``P`` (the actor was started), ``D`` (bytes for an outlet, of which the
-first two are stdout and stderr) and ``X`` (how the actor ended).
+Its source comes through the connection, followed by a line of JSON and the bootstrap blob, so nothing of it
+needs to be installed over there; it uses the standard library alone. After that both sides send *frames*: a
+letter, an index, a length and so many bytes. From the parent's side come ``S`` (a signal for the actor, its
+number the index) and ``E`` (the end of a line). To it go ``P`` (the actor was started), ``D`` (bytes for an
+outlet, of which the first two are stdout and stderr), ``F`` (what the actor left in a file) and ``X`` (how it
+ended).
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ import select
 import signal
 import struct
 import sys
+import tempfile
 import time
-from typing import Any
+from typing import IO, Any
 
 #: How long the actor may take to end by itself once the connection is cut (seconds).
 GRACE = 0.7
@@ -36,8 +38,9 @@ Pipe = tuple[int, int]
 class Keeper:
     """The actor's parent process on its host."""
 
-    def __init__(self, pid: int, lines: list[Pipe], outlets: list[Pipe]) -> None:
+    def __init__(self, pid: int, lines: list[Pipe], outlets: list[Pipe], files: list[IO[bytes]]) -> None:
         self._pid = pid
+        self._files = files
         self._gone = False
         self._inbox = bytearray()
         self._kill_at = self._leave_at = float("inf")
@@ -88,6 +91,8 @@ class Keeper:
         for number in list(self._outlets):
             while self._pass_on(number):
                 pass
+        for index, file in enumerate(self._files):
+            self._send(b"F", index, os.pread(file.fileno(), os.fstat(file.fileno()).st_size, 0))
         self._send(b"X", 0, str(os.waitstatus_to_exitcode(status)).encode())
         self._leave_at = time.monotonic() + LINGER
 
@@ -156,7 +161,9 @@ class Keeper:
                 return
 
 
-def become_actor(order: dict[str, Any], bootstrap: bytes, lines: list[Pipe], outlets: list[Pipe]) -> int:
+def become_actor(
+    order: dict[str, Any], bootstrap: bytes, lines: list[Pipe], outlets: list[Pipe], files: list[IO[bytes]]
+) -> int:
     """In the forked process: take the descriptors, the environment and the directory, and call the entry."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -171,6 +178,7 @@ def become_actor(order: dict[str, Any], bootstrap: bytes, lines: list[Pipe], out
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     descriptors = dict(zip(order["lines"], (read_end for read_end, _ in lines), strict=True))
     descriptors |= zip(order["outlets"], (write_end for _, write_end in outlets[2:]), strict=True)
+    descriptors |= zip(order["files"], (file.fileno() for file in files), strict=True)
     os.environ.update(order["env"] or {})
     if order["cwd"] is not None:
         os.chdir(order["cwd"])
@@ -209,12 +217,15 @@ def main() -> None:
     bootstrap = read_exactly(order["bootstrap"])
     lines = [os.pipe() for _ in order["lines"]]
     outlets = [os.pipe() for _ in range(2 + len(order["outlets"]))]
+    files: list[IO[bytes]] = []
+    for _ in order["files"]:
+        files.append(tempfile.TemporaryFile(buffering=0))  # noqa: SIM115  # open until this process ends
     pid = os.fork()
     if pid == 0:
-        sys.exit(become_actor(order, bootstrap, lines, outlets))
+        sys.exit(become_actor(order, bootstrap, lines, outlets, files))
     for number in (*(read_end for read_end, _ in lines), *(write_end for _, write_end in outlets)):
         os.close(number)
-    Keeper(pid, lines, outlets).run()
+    Keeper(pid, lines, outlets, files).run()
 
 
 if __name__ == "__main__":
