@@ -12,13 +12,18 @@ from pathlib import Path
 
 import trio
 
+from tractor_core.cli.certificates import make as make_certificates
+
 from .actors import open_actors
 from .bare import open_bare
 from .measuring import Result, measure
 from .report import as_json, table, versions
 from .rows import ROWS, Row
 
-TRANSPORTS = ("tcp", "uds")
+TRANSPORTS = ("tcp", "uds", "zmq+tcp", "zmq+ipc", "ws", "tls", "wss")
+ENCRYPTED = ("tls", "wss")
+#: Measured when nothing is said; each of the others is a library between us and these.
+USUAL = ("tcp", "uds")
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -30,9 +35,9 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--transports",
         type=_listed(TRANSPORTS),
-        default=list(TRANSPORTS),
+        default=list(USUAL),
         metavar="A,B",
-        help=f"of {', '.join(TRANSPORTS)}",
+        help=f"of {', '.join(TRANSPORTS)}, or 'all' (default {','.join(USUAL)})",
     )
     parser.add_argument("--rounds", type=int, default=5, help="rounds of each row (default 5)")
     parser.add_argument("--scale", type=float, default=1.0, help="do so many times the usual work in a round")
@@ -47,6 +52,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 def _listed(known: Sequence[str]) -> Callable[[str], list[str]]:
     def names(text: str) -> list[str]:
         given = [name.strip() for name in text.split(",") if name.strip()]
+        if given == ["all"]:
+            return list(known)
         unknown = [name for name in given if name not in known]
         if unknown or not given:
             raise argparse.ArgumentTypeError(f"there is no {', '.join(unknown)!r}, only {', '.join(known)}")
@@ -60,6 +67,10 @@ async def run(rows: Sequence[Row], transports: Sequence[str], rounds: int, scale
     for transport in transports:
         # Sockets have short names, whatever TMPDIR says.
         with tempfile.TemporaryDirectory(prefix="tc-bench-", dir="/tmp") as directory:
+            if transport in ENCRYPTED:
+                # Where both our actors and the floor look for them.
+                made = make_certificates(Path(directory, "tls"), [], 1, None)
+                os.environ.update({variable: str(path) for variable, path in made.items()})
             async with open_actors(transport, directory) as actors, open_bare(transport, directory) as bare:
                 for row in rows:
                     if sys.stderr.isatty():

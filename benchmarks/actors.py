@@ -83,7 +83,8 @@ class Actors:
 @asynccontextmanager
 async def open_actors(scheme: str, directory: str) -> AsyncIterator[Actors]:
     """A tree of its own, whose registry nobody else uses."""
-    registry = "tcp://127.0.0.1:0" if scheme == "tcp" else f"{scheme}://{directory}/registry.sock"
+    of_files = scheme in ("uds", "zmq+ipc")
+    registry = f"{scheme}://{directory}/registry.sock" if of_files else f"{scheme}://127.0.0.1:0"
     async with tractor.open_nursery(registry_addrs=[registry], enable_transports=[scheme]) as nursery:
         portal = await nursery.start_actor("benchmarked", enable_modules=[endpoints.__name__])
         yield Actors(nursery, portal)

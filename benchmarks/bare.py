@@ -1,4 +1,4 @@
-"""The floor: trio's sockets and msgspec, two processes, no runtime."""
+"""The floor: msgspec over the library that moves the bytes, two processes, no runtime."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from typing import Any
 
 import trio
 
-from .frames import Frames, connect
+from .connecting import Connection, connect
 
 
 class Bare:
     """A client of the bare server. Every method returns seconds for ``count`` operations."""
 
-    def __init__(self, address: Sequence[Any], frames: Frames) -> None:
+    def __init__(self, nursery: trio.Nursery, address: Sequence[Any], frames: Connection) -> None:
+        self._nursery = nursery
         self._address = address
         self._frames = frames
 
@@ -34,11 +35,11 @@ class Bare:
 
     async def callers(self, count: int, *, callers: int) -> float:
         """Round trips by many tasks at once, each over a connection of its own."""
-        connections = [await connect(self._address) for _ in range(callers)]
+        connections = [await connect(self._nursery, self._address) for _ in range(callers)]
         begin = time.perf_counter()
         async with trio.open_nursery() as nursery:
             for frames in connections:
-                nursery.start_soon(Bare(self._address, frames).echo, count // callers)
+                nursery.start_soon(Bare(self._nursery, self._address, frames).echo, count // callers)
         seconds = time.perf_counter() - begin
         for frames in connections:
             await frames.aclose()
@@ -59,15 +60,13 @@ class Bare:
 @asynccontextmanager
 async def open_bare(scheme: str, directory: str) -> AsyncIterator[Bare]:
     """Start the bare server and connect to it."""
-    command = [sys.executable, "-m", "benchmarks.bare_server", scheme]
-    if scheme == "uds":
-        command.append(f"{directory}/bare.sock")
+    command = [sys.executable, "-m", "benchmarks.bare_server", scheme, directory]
     async with trio.open_nursery() as nursery:
         process = await nursery.start(partial(trio.run_process, command, stdout=subprocess.PIPE, check=False))
         try:
             address = json.loads(await process.stdout.receive_some())
-            frames = await connect(address)
-            yield Bare(address, frames)
+            frames = await connect(nursery, address)
+            yield Bare(nursery, address, frames)
             await frames.aclose()
         finally:
             nursery.cancel_scope.cancel()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from struct import Struct
 from typing import Any
 
@@ -16,10 +15,11 @@ _LARGE = 64 * 1024
 
 
 class Frames:
-    """Values both ways over one stream. ``receive()`` returns None at its end."""
+    """Values both ways over one stream of bytes. ``receive()`` returns None at its end."""
 
-    def __init__(self, stream: trio.SocketStream) -> None:
+    def __init__(self, stream: trio.SocketStream | trio.SSLStream[trio.SocketStream]) -> None:
         self._stream = stream
+        self._socket = stream.socket if isinstance(stream, trio.SocketStream) else None
         self._buffer = bytearray()
         self._encode = msgspec.msgpack.Encoder().encode
         self._decode = msgspec.msgpack.Decoder().decode
@@ -38,7 +38,8 @@ class Frames:
         if header is None:
             return None
         length = _HEADER.unpack(header)[0]
-        body = await (self._take(length) if length < _LARGE else self._take_large(length))
+        in_place = self._socket is not None and length >= _LARGE
+        body = await (self._take_large(self._socket, length) if in_place else self._take(length))
         return None if body is None else self._decode(body)
 
     async def _take(self, count: int) -> bytes | None:
@@ -52,7 +53,7 @@ class Frames:
         del buffer[:count]
         return taken
 
-    async def _take_large(self, count: int) -> bytearray | None:
+    async def _take_large(self, sock: trio.socket.SocketType, count: int) -> bytearray | None:
         """Read into a buffer of the exact size, so that nothing is copied twice."""
         body = bytearray(count)
         filled = min(count, len(self._buffer))
@@ -60,20 +61,12 @@ class Frames:
         del self._buffer[:filled]
         with memoryview(body) as view:
             while filled < count:
-                read = await self._stream.socket.recv_into(view[filled:])
+                read = await sock.recv_into(view[filled:])
                 if not read:
                     return None
                 filled += read
         return body
 
     async def aclose(self) -> None:
-        await self._stream.aclose()
-
-
-async def connect(address: Sequence[Any]) -> Frames:
-    """Dial ``("tcp", port)`` on this machine, or ``("uds", path)``."""
-    scheme, where = address
-    if scheme == "tcp":
-        return Frames(await trio.open_tcp_stream("127.0.0.1", where))
-    stream = await trio.open_unix_socket(where)
-    return Frames(stream)
+        # A TLS stream would wait for a goodbye that nobody sends.
+        await trio.aclose_forcefully(self._stream)

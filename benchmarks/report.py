@@ -17,7 +17,7 @@ _LEFT = {"row", "work", "transport", "unit", "floor"}
 
 def versions() -> dict[str, str]:
     """What was measured, and on what."""
-    packages = ("tractor-core", "trio", "msgspec")
+    packages = ("tractor-core", "trio", "msgspec", "pyzmq", "trio-websocket")
     return {
         "python": platform.python_version(),
         **{package: version(package) for package in packages},

@@ -14,6 +14,7 @@ import pytest
 PROJECT = Path(__file__).resolve().parent.parent.parent
 
 SPAWN = ("spawn-subprocess", "spawn-forkserver", "spawn-multiprocessing")
+SCHEMES = ("tcp", "uds", "zmq+tcp", "zmq+ipc", "ws", "tls", "wss")
 ROWS = ("rpc", "callers", "pingpong", "stream", "large", "context", *SPAWN)
 
 
@@ -50,6 +51,17 @@ def test_a_short_run_of_every_row(tmp_path: Path) -> None:
     results = json.loads(file.read_text(encoding="utf-8"))["results"]
     assert [(result["row"], result["transport"]) for result in results] == expected
     assert all(len(result["ours"]) == len(result["bare"]) == 2 for result in results)
+
+
+@pytest.mark.limit(60)
+def test_every_transport_has_a_floor_of_its_own_library(tmp_path: Path) -> None:
+    file = tmp_path / "figures.json"
+    chosen = ("--rows", "rpc,callers,pingpong,stream,large", "--transports", "all")
+    done = benchmarks(*chosen, "--scale", "0.005", "--rounds", "1", "--json", str(file))
+    assert (done.returncode, done.stderr) == (0, "")
+    results = json.loads(file.read_text(encoding="utf-8"))["results"]
+    measured = {(result["row"], result["transport"]) for result in results}
+    assert measured == {(row, scheme) for row in chosen[1].split(",") for scheme in SCHEMES}
 
 
 @pytest.mark.parametrize(
