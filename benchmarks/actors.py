@@ -5,12 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from statistics import median
 
 import trio
 
 import tractor_core as tractor
 
 from . import endpoints
+
+MIB = 1024 * 1024
 
 
 class Actors:
@@ -19,6 +22,8 @@ class Actors:
     def __init__(self, nursery: tractor.ActorNursery, portal: tractor.Portal) -> None:
         self._nursery = nursery
         self._portal = portal
+        #: Seconds that the slowest call of the last :meth:`rpc_beside` took.
+        self.worst = 0.0
 
     async def rpc(self, count: int) -> float:
         """Calls, one after the other."""
@@ -57,6 +62,35 @@ class Actors:
             if await ctx.wait_for_result() != count:
                 raise RuntimeError("values were lost")
             return time.perf_counter() - begin
+
+    async def rpc_beside(self, count: int, *, piece: int) -> float:
+        """Calls, one after the other, while ``count`` MiB are sent in pieces of ``piece`` MiB.
+
+        Returns ``count`` times the median: how many calls there were depends on how fast the rest is.
+        """
+        run, add = self._portal.run, endpoints.add
+        latencies = []
+        done = False
+
+        async def load() -> None:
+            nonlocal done
+            buffer = memoryview(bytes(piece * MIB))
+            async with self._portal.open_context(endpoints.buffer_sink) as (ctx, _):
+                async with ctx.open_stream() as stream:
+                    for _ in range(count // piece):
+                        await stream.send(buffer)
+                if await ctx.wait_for_result() != count * MIB:
+                    raise RuntimeError("bytes were lost")
+            done = True
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(load)
+            while not done:
+                begin = time.perf_counter()
+                await run(add, x=1, y=1)
+                latencies.append(time.perf_counter() - begin)
+        self.worst = max(latencies)
+        return median(latencies) * count
 
     async def contexts(self, count: int) -> float:
         """Contexts that are opened and end."""

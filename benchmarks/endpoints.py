@@ -31,6 +31,18 @@ async def sink(ctx: tractor.Context) -> int:
 
 
 @tractor.context
+async def buffer_sink(ctx: tractor.Context) -> int:
+    """Take buffers, without making objects of them; returns how many bytes there were."""
+    await ctx.started()
+    size = 0
+    with tractor.msg.limit_plds(memoryview):
+        async with ctx.open_stream(overflow="block") as stream:
+            async for buffer in stream:
+                size += len(buffer)
+    return size
+
+
+@tractor.context
 async def nothing(ctx: tractor.Context) -> None:
     """Start and end."""
     await ctx.started()

@@ -38,7 +38,7 @@ async def measure(
     row: Row, transport: str, actors: Actors, bare: Bare, *, rounds: int, scale: float
 ) -> Result:
     """A row's rounds, A B A B."""
-    ours, floor = row.ours(actors), row.bare(bare)
+    ours, floor = row.ours(actors), row.floor_of(actors, bare)
     count = row.scaled(scale)
     for work in (ours, floor):
         await work(row.scaled(scale * WARM_UP))

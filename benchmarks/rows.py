@@ -15,6 +15,9 @@ Measure = Callable[[int], Awaitable[float]]
 CALLERS = 50
 SMALL, LARGE = 16, 1024 * 1024
 
+#: MiB under way while calls are made beside them.
+BESIDE = 512
+
 
 @dataclass(frozen=True)
 class Row:
@@ -26,7 +29,9 @@ class Row:
     count: int
     unit: Literal["us", "ms", "/s"]
     ours: Callable[[Actors], Measure]
-    bare: Callable[[Bare], Measure]
+    #: The floor, or None where it is other work of the same actors.
+    bare: Callable[[Bare], Measure] | None
+    against: Callable[[Actors], Measure] | None = None
     #: Operations that cannot be split over fewer.
     step: int = 1
 
@@ -36,9 +41,30 @@ class Row:
             return count / seconds
         return seconds / count * (1e6 if self.unit == "us" else 1e3)
 
+    def floor_of(self, actors: Actors, bare: Bare) -> Measure:
+        """What it is compared with."""
+        if self.against is not None:
+            return self.against(actors)
+        assert self.bare is not None
+        return self.bare(bare)
+
     def scaled(self, scale: float) -> int:
         """How many operations to do in a round."""
         return max(1, round(self.count * scale / self.step)) * self.step
+
+
+def _beside(name: str, piece: int, what: str) -> Row:
+    return Row(
+        f"beside-{name}",
+        f"call beside {BESIDE} MiB, {what}",
+        "same call, idle",
+        BESIDE,
+        "us",
+        lambda a: partial(a.rpc_beside, piece=piece),
+        None,
+        lambda a: a.rpc,
+        step=piece,
+    )
 
 
 def _spawn(method: str) -> Row:
@@ -84,6 +110,9 @@ ROWS = (
         lambda a: partial(a.one_way, size=LARGE),
         lambda b: partial(b.one_way, size=LARGE),
     ),
+    _beside("values", 1, "1 MiB each"),
+    _beside("buffers", 32, "32 MiB each"),
+    _beside("one", BESIDE, "in one piece"),
     Row("context", "open + close a context", "echo", 500, "us", lambda a: a.contexts, lambda b: b.echo),
     *(_spawn(method) for method in ("subprocess", "forkserver", "multiprocessing")),
 )
