@@ -9,8 +9,10 @@ from __future__ import annotations
 import ast
 import json
 import os
+import re
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -81,8 +83,7 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The project's wheel and those of the distributions, built as an installer builds them."""
     directory = tmp_path_factory.mktemp("wheels")
     sources = (PROJECT, DISTRIBUTIONS / "tractor-core-fifo", DISTRIBUTIONS / "tractor-core-rival")
-    options = ("--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", directory)
-    run(sys.executable, "-m", "pip", "wheel", *options, *sources)
+    build(directory, *sources)
     return directory
 
 
@@ -97,12 +98,24 @@ def environment(wheels: Path, tmp_path_factory: pytest.TempPathFactory) -> Envir
 @pytest.fixture(scope="module")
 def crowded(environment: Environment, wheels: Path, tmp_path_factory: pytest.TempPathFactory) -> Environment:
     """The same and the rival."""
-    made = Environment(tmp_path_factory.mktemp("crowded") / "venv")
+    made = beside(environment, tmp_path_factory.mktemp("crowded") / "venv")
     made.install("--no-index", "--no-deps", "--find-links", wheels, "tractor-core-rival")
+    return made
+
+
+def beside(environment: Environment, directory: Path) -> Environment:
+    """Another environment that has all of that one, without installing it again."""
+    made = Environment(directory)
     (site,) = environment.directory.glob("lib/python*/site-packages")
     (own,) = made.directory.glob("lib/python*/site-packages")
     (own / "others.pth").write_text(f"{site}\n")
     return made
+
+
+def build(directory: Path, *sources: Path) -> None:
+    """Make wheels, as an installer makes them, but with the build backend that the tests' environment has."""
+    options = ("--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", directory)
+    run(sys.executable, "-m", "pip", "wheel", *options, *sources)
 
 
 def test_the_environment_is_fresh(environment: Environment) -> None:
@@ -206,6 +219,28 @@ def test_what_is_disabled_is_refused_by_name(crowded: Environment) -> None:
         "TRACTOR_DISABLE_PLUGINS"
     )
     assert "is disabled by" in crowded.resolve("transport", "pigeon", **off)
+
+
+def test_the_documented_package_does_what_the_page_says(environment: Environment, tmp_path: Path) -> None:
+    page = (PROJECT / "docs/how-to/publish-a-plugin.rst").read_text(encoding="utf-8")
+    files = dict(re.findall(r"^   :caption: (\S+)\n\n((?:   .*\n|\n)+)", page, re.MULTILINE))
+    for name, text in files.items():
+        path = tmp_path / "project" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(textwrap.dedent(text), encoding="utf-8")
+    made = beside(environment, tmp_path / "venv")
+    build(tmp_path / "wheels", tmp_path / "project")
+    made.install("--no-index", "--no-deps", "--find-links", tmp_path / "wheels", "tractor-stopwatch")
+    row = made.plugins()["hooks", "stopwatch", "tractor-stopwatch"]
+    assert (row["version"], row["status"]) == ("0.3", "available")
+    done = subprocess.run(
+        [made.python, tmp_path / "project/program.py"],
+        env={**os.environ, "TRACTOR_TRANSPORTS": "uds"},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+    )
+    assert re.fullmatch(r"sleeper lived \d+\.\d\d s\nroot lived \d+\.\d\d s\n", done.stderr), done.stderr
 
 
 def test_the_list_says_what_is_wrong_with_each(crowded: Environment) -> None:

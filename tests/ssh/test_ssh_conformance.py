@@ -39,11 +39,16 @@ class There:
         return await self._backend.spawn(msgspec.structs.replace(request, options=options))
 
 
+#: Each start is a login, which takes its time (seconds).
+PATIENCE = 60
+
+
+@pytest.mark.limit(PATIENCE)
 @pytest.mark.parametrize(
     "check", [each for each in CHECKS if each not in OTHERWISE], ids=lambda check: check.__name__
 )
 async def test_conforms(check: Check, far: dict[str, Any]) -> None:
-    await check_nothing_left(There(far["spawn_options"]), check)
+    await check_nothing_left(There(far["spawn_options"]), check, patience=PATIENCE)
 
 
 def test_most_of_the_kit_applies() -> None:

@@ -286,25 +286,34 @@ CHECKS: Final[tuple[Callable[[SpawnBackend], Awaitable[None]], ...]] = (
 )
 
 
-async def check_nothing_left(backend: SpawnBackend, check: Callable[[SpawnBackend], Awaitable[None]]) -> None:
+async def check_nothing_left(
+    backend: SpawnBackend,
+    check: Callable[[SpawnBackend], Awaitable[None]],
+    *,
+    patience: float = PATIENCE,
+) -> None:
     """Run ``check``, and see that this process has the descriptors and children that it had before.
 
-    What a backend starts once and keeps (a template process, say) it should have started by then.
+    What a backend starts once and keeps (a template process, say) it should have started by then. The check
+    may take ``patience`` seconds; one starts up to a dozen processes.
     """
     descriptors, children = _open_descriptors(), _children()
-    with trio.fail_after(PATIENCE):
+    with trio.fail_after(patience):
         await check(backend)
     left = {number: to for number, to in _open_descriptors().items() if descriptors.get(number) != to}
     assert not left, f"{check.__name__} left descriptors open: {left}"
     assert _children() <= children, f"{check.__name__} left processes: {_children() - children}"
 
 
-async def check_spawn_backend(backend: SpawnBackend) -> None:
-    """All :data:`CHECKS`, none of which may leave anything behind."""
+async def check_spawn_backend(backend: SpawnBackend, *, patience: float = PATIENCE) -> None:
+    """All :data:`CHECKS`, none of which may leave anything behind or take longer than ``patience`` seconds.
+
+    A backend for which some of them cannot hold runs the others by :func:`check_nothing_left`.
+    """
     warm_up = await backend.spawn(_request("exit_with_bootstrap", b"0"))
     await warm_up.wait()
     for check in CHECKS:
-        await check_nothing_left(backend, check)
+        await check_nothing_left(backend, check, patience=patience)
 
 
 # -- helpers ---------------------------------------------------------------------------------
