@@ -175,12 +175,20 @@ def pytest_runtest_makereport(
 def _resource_tracker(request: pytest.FixtureRequest) -> Iterator[None]:
     """The standard library's process beside ``multiprocessing``, which stays for as long as this one."""
     parameters = request.node.callspec.params.values() if hasattr(request.node, "callspec") else ()
-    if not any(isinstance(way, Way) and way.start_method == "multiprocessing" for way in parameters):
+    ways = [way for way in parameters if isinstance(way, Way)]
+    if "uses_multiprocessing" not in request.fixturenames and "multiprocessing" not in {
+        way.start_method for way in ways
+    }:
         yield
         return
     resource_tracker.ensure_running()
     yield
     resource_tracker._resource_tracker._stop()
+
+
+@pytest.fixture
+def uses_multiprocessing() -> None:
+    """For tests that start actors by ``multiprocessing`` whatever way they go."""
 
 
 @pytest.fixture(autouse=True)
