@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
 from browser_endpoints import TOKEN
 from playwright.sync_api import Page
+
+from tractor_websocket import browser_module
 
 #: What an iterator says at its end.
 END = {"value": None, "done": True}
@@ -156,3 +159,14 @@ def test_a_page_of_another_origin(open_page: OpenPage, service: Any) -> None:
 def test_nobody_there(open_page: OpenPage) -> None:
     refused = open_page().evaluate(ATTEMPT, ["ws://127.0.0.1:1", TOKEN])
     assert refused["name"] == "TransportClosed"
+
+
+def test_the_declarations_name_what_there_is(open_page: OpenPage) -> None:
+    declarations = browser_module().with_suffix(".d.ts").read_text()
+    declared = re.findall(r"^export (?:class|function) (\w+)", declarations, re.MULTILINE)
+    exported = open_page().evaluate("import('/tractor.js').then((it) => Object.keys(it))")
+    assert sorted(declared) == sorted(exported)
+
+
+def test_the_module_imports_nothing() -> None:
+    assert not re.search(r"^import |\bimport\(", browser_module().read_text(), re.MULTILINE)

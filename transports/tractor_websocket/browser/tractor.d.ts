@@ -20,7 +20,7 @@ export interface ConnectOptions {
   signal?: AbortSignal;
   /** Milliseconds for connecting and the handshake, default 10,000. */
   timeout?: number;
-  /** Longest message either way, in bytes, default 256 MiB. */
+  /** Longest message either way, in bytes, default 256 MiB; the actor's own limit counts too. */
   maxPayload?: number;
 }
 

@@ -921,26 +921,32 @@ const CHUNK_SIZE = 64 * 1024;
 const UNSENT = 512 * 1024;
 /** How often is looked whether there is room again (ms); browsers have no event for it. */
 const ROOM_POLL = 4;
-/** Default of the longest message, either way, and what all unfinished ones may hold besides (bytes). */
+/** Default of the longest message, either way (bytes). */
 const MAX_PAYLOAD = 256 * 1024 * 1024;
+/** The least that a peer may say it takes (bytes): an error must fit. */
+const LEAST_BOUND = 4096;
+/** What an actor takes that does not say: one message, and unfinished ones besides the largest (bytes). */
+const DEFAULT_BOUNDS = { payload: 1024 ** 3, buffered: MAX_PAYLOAD };
+/** Bytes that an unfinished message counts for besides its own. */
 const UNFINISHED = 512;
 
 /** Sends messages: whole ones at once, large ones in chunks that give way to those of other dialogs. */
 class Sender {
   #socket;
-  #limit;
+  #bounds;
   /** By dialog, what waits in order: the large message that is being cut and what came after it. */
   #lanes = new Map();
   #timer = undefined;
 
-  constructor(socket, limit) {
+  constructor(socket, bounds) {
     this.#socket = socket;
-    this.#limit = limit;
+    this.#bounds = bounds;
   }
 
   post(cid, text, overtakes = false) {
     const bytes = text.length * 3 <= MAX_FRAME ? null : utf8.encode(text);
-    if (bytes !== null && bytes.length > this.#limit) throw new MsgTooLarge(bytes.length, this.#limit);
+    const most = this.#bounds.payload;
+    if (bytes !== null && bytes.length > most) throw new MsgTooLarge(bytes.length, most);
     const large = bytes !== null && bytes.length > MAX_FRAME;
     const lane = this.#lanes.get(cid);
     // Nothing overtakes the Start: the actor would not know what it is about.
@@ -959,12 +965,23 @@ class Sender {
   #pump() {
     this.#timer = undefined;
     while (this.#lanes.size > 0 && this.#socket.bufferedAmount < UNSENT) {
-      const [cid, lane] = this.#lanes.entries().next().value;
+      const [cid, lane] = [...this.#lanes].find(([, [head]]) => this.#mayGo(head));
+      // To the end: they take turns.
       this.#lanes.delete(cid);
       if (this.#sendFrom(cid, lane[0])) lane.shift();
       if (lane.length > 0) this.#lanes.set(cid, lane);
     }
     if (this.#lanes.size > 0) this.#timer = setTimeout(() => this.#pump(), ROOM_POLL);
+  }
+
+  /** Whether the actor can hold this message too, besides those that are unfinished there. */
+  #mayGo(head) {
+    if (head.bytes === null || head.at > 0) return true;
+    const begun = [...this.#lanes.values()].filter(([{ at }]) => at > 0).map(([{ bytes }]) => bytes.length);
+    const all = [...begun, head.bytes.length];
+    // The largest of all has a budget of its own.
+    const others = all.reduce((sum, size) => sum + size + UNFINISHED, 0) - Math.max(...all);
+    return begun.length === 0 || others <= this.#bounds.buffered;
   }
 
   /** Send an entry, or its next chunk; true once all of it was sent. */
@@ -981,7 +998,7 @@ class Sender {
   }
 }
 
-/** Puts chunks together, within limits. */
+/** Puts chunks together: one message may have `limit` bytes, all unfinished ones twice as many. */
 class Joiner {
   #limit;
   #parts = new Map();
@@ -994,26 +1011,36 @@ class Joiner {
   /** The whole message as text once its last piece is here, else null; what may not be throws. */
   add([, cid, last, data]) {
     const piece = fromBase64(data);
-    const message = this.#parts.get(cid) ?? { pieces: [], size: 0 };
-    message.pieces.push(piece);
-    message.size += piece.length;
-    this.#held += piece.length + UNFINISHED;
     if (piece.length === 0) throw new SyntaxError("an empty piece of a message");
-    if (message.size > this.#limit || this.#held > 2 * this.#limit) throw new MsgTooLarge(this.#held, this.#limit);
-    if (!last) {
-      this.#parts.set(cid, message);
-      return null;
+    const message = this.#parts.get(cid) ?? this.#begin(cid);
+    this.#held += piece.length;
+    if (message.size + piece.length > this.#limit || this.#held > 2 * this.#limit) {
+      throw new MsgTooLarge(this.#held, this.#limit);
     }
+    append(message, piece);
+    if (!last) return null;
     this.#parts.delete(cid);
-    this.#held -= message.size + UNFINISHED * message.pieces.length;
-    const whole = new Uint8Array(message.size);
-    let at = 0;
-    for (const part of message.pieces) {
-      whole.set(part, at);
-      at += part.length;
-    }
-    return fromUtf8.decode(whole);
+    this.#held -= message.size + UNFINISHED;
+    // Only now: a piece may end within a character.
+    return fromUtf8.decode(message.bytes.subarray(0, message.size));
   }
+
+  #begin(cid) {
+    const message = { bytes: new Uint8Array(2 * CHUNK_SIZE), size: 0 };
+    this.#parts.set(cid, message);
+    this.#held += UNFINISHED;
+    return message;
+  }
+}
+
+function append(message, piece) {
+  const { bytes, size } = message;
+  if (size + piece.length > bytes.length) {
+    message.bytes = new Uint8Array(Math.max(2 * bytes.length, size + piece.length));
+    message.bytes.set(bytes.subarray(0, size));
+  }
+  message.bytes.set(piece, size);
+  message.size += piece.length;
 }
 
 // -- the handshake -------------------------------------------------------------------------------------------
@@ -1117,15 +1144,16 @@ async function nextOf(mailbox, tag) {
   return { text, message };
 }
 
-/** Prove the token and have it proved; who is at the other end. */
-async function shakeHands(socket, mailbox, uid, token) {
+/** Prove the token and have it proved; who is at the other end, and what it takes. */
+async function shakeHands(socket, mailbox, uid, token, maxPayload) {
   const key = await crypto.subtle.importKey("raw", token, { name: "HMAC", hash: "SHA-256" }, false, ["sign"]);
   const nonce = crypto.getRandomValues(new Uint8Array(NONCE_SIZE));
-  const mine = JSON.stringify([HELLO, [...uid, 0, false], PROTOCOL, ["json"], toBase64(nonce)]);
+  const bounds = [MAX_FRAME, maxPayload, maxPayload];
+  const mine = JSON.stringify([HELLO, [...uid, 0, false], PROTOCOL, ["json"], toBase64(nonce), bounds]);
   await mailbox.opened();
   socket.send(mine);
   const { text: theirs, message: hello } = await nextOf(mailbox, HELLO);
-  const [, aid, protocol, codecs, theirNonce] = hello;
+  const [, aid, protocol, codecs, theirNonce, [, payload = 0, buffered = 0] = []] = hello;
   if (protocol !== PROTOCOL) refuse(`protocol ${protocol} is not ${PROTOCOL}`);
   if (!codecs.includes("json")) refuse("no common codec");
   const nonces = [nonce, fromBase64(theirNonce)];
@@ -1137,7 +1165,11 @@ async function shakeHands(socket, mailbox, uid, token) {
   if (answer[1] !== "token" || !sameBytes(expected, fromBase64(answer[2] ?? ""))) {
     refuse("the acceptor does not hold the token");
   }
-  return { name: aid[0], uuid: aid[1], pid: aid[2] };
+  const theirBounds = {
+    payload: Math.min(payload || DEFAULT_BOUNDS.payload, maxPayload),
+    buffered: buffered || DEFAULT_BOUNDS.buffered,
+  };
+  return { peer: { name: aid[0], uuid: aid[1], pid: aid[2] }, bounds: theirBounds };
 }
 
 // -- the connection ------------------------------------------------------------------------------------------
@@ -1154,6 +1186,7 @@ export async function connect(url, { token, name = "browser", signal, timeout = 
   }
   const secret = utf8.encode(typeof token === "function" ? await fetchToken(token) : token);
   if (secret.length < MIN_TOKEN) throw new RangeError(`a token has at least ${MIN_TOKEN} bytes`);
+  if (!isCount(maxPayload) || maxPayload < LEAST_BOUND) throw new RangeError(`maxPayload is at least ${LEAST_BOUND} bytes`);
   signal?.throwIfAborted();
   const uid = [name, crypto.randomUUID()];
   const socket = new WebSocket(url, SUBPROTOCOL);
@@ -1163,8 +1196,8 @@ export async function connect(url, { token, name = "browser", signal, timeout = 
   const late = new TransportClosed(`no answer from ${url} within ${timeout} ms`);
   const timer = setTimeout(() => mailbox.end(late), timeout);
   try {
-    const peer = await shakeHands(socket, mailbox, uid, secret);
-    return new Connection(socket, mailbox, uid, peer, maxPayload);
+    const { peer, bounds } = await shakeHands(socket, mailbox, uid, secret, maxPayload);
+    return new Connection(socket, mailbox, uid, peer, bounds, maxPayload);
   } catch (error) {
     socket.close();
     throw error;
@@ -1205,12 +1238,12 @@ export class Connection extends EventTarget {
   #end = null;
   #socketClosed;
 
-  constructor(socket, mailbox, uid, peer, maxPayload) {
+  constructor(socket, mailbox, uid, peer, bounds, maxPayload) {
     super();
     this.uid = uid;
     this.peer = peer;
     this.#socket = socket;
-    this.#sender = new Sender(socket, maxPayload);
+    this.#sender = new Sender(socket, bounds);
     this.#joiner = new Joiner(maxPayload);
     this.#socketClosed = new Promise((resolve) => {
       socket.addEventListener("close", () => resolve(undefined));
