@@ -74,11 +74,13 @@ class Actors:
 
         async def load() -> None:
             nonlocal done
-            buffer = memoryview(bytes(piece * MIB))
+            buffer = memoryview(bytes(min(piece, count) * MIB))
+            left = count * MIB
             async with self._portal.open_context(endpoints.buffer_sink) as (ctx, _):
                 async with ctx.open_stream() as stream:
-                    for _ in range(count // piece):
-                        await stream.send(buffer)
+                    while left:
+                        await stream.send(buffer[:left])
+                        left -= min(left, len(buffer))
                 if await ctx.wait_for_result() != count * MIB:
                     raise RuntimeError("bytes were lost")
             done = True

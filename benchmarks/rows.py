@@ -63,7 +63,6 @@ def _beside(name: str, piece: int, what: str) -> Row:
         lambda a: partial(a.rpc_beside, piece=piece),
         None,
         lambda a: a.rpc,
-        step=piece,
     )
 
 

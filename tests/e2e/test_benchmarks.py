@@ -15,7 +15,8 @@ PROJECT = Path(__file__).resolve().parent.parent.parent
 
 SPAWN = ("spawn-subprocess", "spawn-forkserver", "spawn-multiprocessing")
 SCHEMES = ("tcp", "uds", "zmq+tcp", "zmq+ipc", "ws", "tls", "wss")
-ROWS = ("rpc", "callers", "pingpong", "stream", "large", "context", *SPAWN)
+BESIDE = ("beside-values", "beside-buffers", "beside-one")
+ROWS = ("rpc", "callers", "pingpong", "stream", "large", *BESIDE, "context", *SPAWN)
 
 
 def benchmarks(*arguments: str) -> subprocess.CompletedProcess[str]:

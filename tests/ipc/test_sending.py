@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
+import trio
+import trio.testing
 
 from tractor_core.ipc import sending
 from tractor_core.ipc.sending import SendingHalf
@@ -64,3 +66,52 @@ async def test_two_that_fit_take_turns() -> None:
     await half._flush_all()
     order = [CODEC.decode(frame).cid for frame in pipe.frames]  # type: ignore[union-attr]
     assert order == [0, 2] * (len(order) // 2)
+
+
+async def test_who_waits_for_room_is_told_by_size() -> None:
+    """Beyond ``most`` bytes in lanes large ones wait; small ones and the lane's own order do not change."""
+    unit = WHOLE_UP_TO
+    half = SendingHalf(Pipe(), CODEC.encode, most=4 * unit)  # type: ignore[arg-type]
+    large = unit + 1
+    for cid in (0, 2, 4, 6):
+        assert not half.clogged(cid, large)
+        half.post_frame(b"x" * large, cid)
+    assert half.clogged(8, large)
+    assert not half.clogged(8, unit)
+    assert not half.clogged(8)
+    # Behind one's own large message everything waits.
+    assert half.clogged(0)
+    waited = []
+
+    async def wait(cid: int, size: int) -> None:
+        await half.room(cid, size)
+        waited.append((cid, half._laned))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(wait, 8, large)
+        nursery.start_soon(wait, 0, 10)
+        await trio.testing.wait_all_tasks_blocked()
+        assert waited == []
+        await half._flush_all()
+    assert {cid for cid, _ in waited} == {0, 8}
+    assert all(left <= 4 * unit for _, left in waited)
+
+
+async def test_a_lost_connection_leaves_nobody_waiting_for_room() -> None:
+    half = SendingHalf(Pipe(), CODEC.encode, most=1)  # type: ignore[arg-type]
+    half.post_frame(b"x" * (WHOLE_UP_TO * 3), 0)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(half.room, 2, WHOLE_UP_TO * 3)
+        nursery.start_soon(half.room, 0)
+        await trio.testing.wait_all_tasks_blocked()
+        half._lose()
+    assert not half._waiting
+
+
+async def test_what_is_withheld_counts_while_it_waits() -> None:
+    half = SendingHalf(Pipe(), CODEC.encode)  # type: ignore[arg-type]
+    with trio.move_on_after(0):
+        with half.withholding(1000):
+            assert half.withheld == 1000
+            await trio.sleep_forever()
+    assert half.withheld == 0

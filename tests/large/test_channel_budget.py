@@ -186,3 +186,27 @@ async def test_honest_callers_get_any_number_of_large_results(
                 tasks.start_soon(tell)
         assert sizes == [MIB] * 80
         await nursery.cancel()
+
+
+async def test_a_large_request_that_is_cancelled_while_it_waits_was_not_sent(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """An actor that does not read for a while: requests wait at the caller, and leave no trace there."""
+    async with tractor.open_nursery(
+        registry_addrs=["mem://waits"], start_method="inproc", limits=LIMITS
+    ) as nursery:
+        portal = await open_worker(nursery)
+        channel = portal.chan
+        # What it looks like while a peer does not read.
+        channel._laned += BUDGET + 1
+        dialogs = len(channel.dialogs)
+        with trio.move_on_after(1) as scope:
+            await portal.run(endpoints.length, b"x" * MIB)
+        assert scope.cancelled_caught
+        assert len(channel.dialogs) == dialogs
+        assert not channel._lanes
+        # Small ones are not concerned.
+        assert await portal.run(endpoints.add, 1, 2) == 3
+        channel._laned -= BUDGET + 1
+        assert await portal.run(endpoints.length, b"x" * MIB) == MIB
+        await nursery.cancel()
