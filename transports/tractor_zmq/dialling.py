@@ -14,7 +14,7 @@ from tractor_core.seams import Address, PeerFacts, TransportOptions
 
 from .connection import ZmqConnection
 from .descriptors import Wire, describe
-from .hub import CLOSING, Hub
+from .hub import CLOSING, opening
 from .keys import DiallerKeys
 from .options import (
     GOODBYE_LINGER,
@@ -67,21 +67,20 @@ class DealerLink:
         self._state = 0
         self._failure: Exception | None = None
         self._lost = False
-        self._hub = Hub.acquire()
-        self._socket = self._hub.context.socket(zmq.DEALER)
-        configure(self._socket, options.connect_timeout)
-        self._socket.setsockopt(zmq.RECONNECT_IVL, _NEVER)
-        self._socket.setsockopt(zmq.IPV6, int("[" in endpoint))
-        self._socket.setsockopt(zmq.CURVE_SERVERKEY, keys.listener)
-        self._socket.setsockopt(zmq.CURVE_PUBLICKEY, keys.own.public)
-        self._socket.setsockopt(zmq.CURVE_SECRETKEY, keys.own.secret)
-        self._monitor = self._hub.monitor(self._socket, _WATCHED)
-        self.pump = Pump((self._monitor, self._socket), self._work)
-        try:
+        with opening() as (self._hub, undo):
+            self._socket = self._hub.context.socket(zmq.DEALER)
+            undo.callback(self._socket.close, 0)
+            configure(self._socket, options.connect_timeout)
+            self._socket.setsockopt(zmq.RECONNECT_IVL, _NEVER)
+            self._socket.setsockopt(zmq.IPV6, int("[" in endpoint))
+            self._socket.setsockopt(zmq.CURVE_SERVERKEY, keys.listener)
+            self._socket.setsockopt(zmq.CURVE_PUBLICKEY, keys.own.public)
+            self._socket.setsockopt(zmq.CURVE_SECRETKEY, keys.own.secret)
+            self._monitor = self._hub.monitor(self._socket, _WATCHED)
+            undo.callback(self._hub.close, self._socket, self._monitor, 0)
+            self.pump = Pump((self._monitor, self._socket), self._work)
+            undo.callback(self.pump.close)
             self._socket.connect(endpoint)
-        except BaseException:
-            self.leave(at_once=True)
-            raise
 
     async def open(self, describe_ends: Callable[[Wire], tuple[Address, PeerFacts]]) -> ZmqConnection:
         """Wait for the CURVE handshake; the connection then belongs to the caller.

@@ -7,7 +7,10 @@ libzmq asks for every CURVE client over the inproc socket ``zeromq.zap.01`` of t
 from __future__ import annotations
 
 import itertools
+import os
 import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 
 import trio
 import zmq
@@ -16,6 +19,10 @@ from .options import readable
 
 #: Sockets in one context: a dialled connection needs three.
 MAX_SOCKETS = 16_384
+
+#: Descriptors, in pairs, that must be to be had before libzmq is asked for anything: where its threads find
+#: none for their epoll instances, it ends the process.
+_PAIRS_NEEDED = 8
 
 _ZAP_ENDPOINT = "inproc://zeromq.zap.01"
 _ZAP_VERSION = b"1.0"
@@ -40,7 +47,8 @@ class Hub:
 
     @classmethod
     def acquire(cls) -> Hub:
-        """The hub of this ``trio.run``; each call owes a :meth:`release`."""
+        """The hub of this ``trio.run``; each call owes a :meth:`release`. ``OSError`` without descriptors."""
+        _check_room()
         hub = _current.get()
         if hub is None:
             hub = cls()
@@ -64,7 +72,11 @@ class Hub:
         """A socket that reports what happens to the connections of ``sock``."""
         endpoint = f"inproc://tractor-zmq-monitor-{next(self._serial)}"
         sock.monitor(endpoint, events)
-        monitor = self.context.socket(zmq.PAIR)
+        try:
+            monitor = self.context.socket(zmq.PAIR)
+        except BaseException:
+            sock.monitor(None, 0)
+            raise
         # Without a limit: at one, libzmq's thread would wait for this one, and no heartbeat be answered.
         monitor.setsockopt(zmq.RCVHWM, 0)
         monitor.setsockopt(zmq.LINGER, 0)
@@ -92,9 +104,10 @@ class Hub:
     def zap(self) -> zmq.Socket[bytes]:
         """Where libzmq's questions arrive; bound on first use."""
         if self._zap is None:
-            self._zap = self.context.socket(zmq.REP)
-            self._zap.setsockopt(zmq.LINGER, 0)
-            self._zap.bind(_ZAP_ENDPOINT)
+            zap = self.context.socket(zmq.REP)
+            zap.setsockopt(zmq.LINGER, 0)
+            zap.bind(_ZAP_ENDPOINT)
+            self._zap = zap
         return self._zap
 
     def answer(self) -> bool:
@@ -118,3 +131,27 @@ class Hub:
                 # The user id comes with every message of that connection.
                 return [_ZAP_VERSION, serial, b"200", b"OK", public.hex().encode(), b""]
         return [_ZAP_VERSION, serial, b"400", b"this key is not admitted", b"", b""]
+
+
+@contextmanager
+def opening() -> Iterator[tuple[Hub, ExitStack]]:
+    """The hub, and a stack of what undoes the block where it fails, the acquiring of the hub included.
+
+    What the system refuses to libzmq is an ``OSError``, as it is everywhere else.
+    """
+    hub = Hub.acquire()
+    with ExitStack() as undo:
+        undo.callback(hub.release)
+        try:
+            yield hub, undo
+        except zmq.ZMQError as exc:
+            raise OSError(exc.errno, os.strerror(exc.errno or 0)) from exc
+        undo.pop_all()
+
+
+def _check_room() -> None:
+    """``OSError`` where the process has no descriptors left for libzmq."""
+    with ExitStack() as opened:
+        for _ in range(_PAIRS_NEEDED):
+            for descriptor in os.pipe():
+                opened.callback(os.close, descriptor)

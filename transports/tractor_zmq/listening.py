@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import NoReturn
 
 import trio
@@ -21,7 +22,7 @@ from tractor_core.seams import (
 
 from .connection import ZmqConnection
 from .descriptors import Wire
-from .hub import Hub
+from .hub import opening
 from .keys import ListenerKeys
 from .options import HEADER_SIZE, HELLO, LINGER, PROTOCOL, Event, configure, read_event, readable
 from .pump import Pump, Seat
@@ -92,21 +93,28 @@ class ZmqListener:
         self._visitors = Visitors(address, options)
         #: Gone, but what they sent may still have to be read.
         self._gone: list[RouterLink] = []
-        self._hub = Hub.acquire()
-        self._domain = self._hub.open_domain(keys.admitted)
-        self._socket = self._hub.context.socket(zmq.ROUTER)
-        configure(self._socket, options.connect_timeout)
-        self._socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
-        self._socket.setsockopt(zmq.IPV6, int("[" in endpoint))
-        self._socket.setsockopt(zmq.CURVE_SERVER, 1)
-        self._socket.setsockopt(zmq.CURVE_SECRETKEY, keys.own.secret)
-        self._socket.setsockopt(zmq.ZAP_DOMAIN, self._domain)
-        # Without this, whoever knows the listener's public key gets in while nobody answers for it.
-        self._socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
-        self._socket.setsockopt(zmq.USE_FD, descriptor)
-        self._monitor = self._hub.monitor(self._socket, _WATCHED)
         self._round = 0
-        self.pump = Pump((self._monitor, self._hub.zap, self._socket), self._work)
+        with ExitStack() as ours:
+            # It is libzmq's from the bind on.
+            ours.callback(os.close, descriptor)
+            with opening() as (self._hub, undo):
+                self._domain = self._hub.open_domain(keys.admitted)
+                undo.callback(self._hub.close_domain, self._domain)
+                self._socket = self._hub.context.socket(zmq.ROUTER)
+                undo.callback(self._socket.close, 0)
+                configure(self._socket, options.connect_timeout)
+                self._socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
+                self._socket.setsockopt(zmq.IPV6, int("[" in endpoint))
+                self._socket.setsockopt(zmq.CURVE_SERVER, 1)
+                self._socket.setsockopt(zmq.CURVE_SECRETKEY, keys.own.secret)
+                self._socket.setsockopt(zmq.ZAP_DOMAIN, self._domain)
+                # Without this, whoever knows the listener's public key gets in while nobody answers for it.
+                self._socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
+                self._socket.setsockopt(zmq.USE_FD, descriptor)
+                self._monitor = self._hub.monitor(self._socket, _WATCHED)
+                undo.callback(self._hub.close, self._socket, self._monitor, 0)
+                self.pump = Pump((self._monitor, self._hub.zap, self._socket), self._work)
+            ours.pop_all()
         try:
             self._socket.bind(endpoint)
         except BaseException:

@@ -1,0 +1,67 @@
+"""A process that has no descriptors left is told so, and goes on: libzmq by itself would end it."""
+
+from __future__ import annotations
+
+import os
+import resource
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import trio
+from zmq_peer import OPTIONS, echo, send_all
+
+import tractor_zmq
+
+
+@asynccontextmanager
+async def descriptors_left(number: int) -> AsyncIterator[None]:
+    """Allow so many more, in the gaps and at the end, while the block runs."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    used = {int(name) for name in os.listdir("/proc/self/fd")}
+    free = [candidate for candidate in range(max(used) + number + 1) if candidate not in used]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free[number], limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+async def test_dialling_and_listening_without_descriptors_is_an_oserror() -> None:
+    """However many are left, from none to enough."""
+    transport = tractor_zmq.transport
+    outcomes = []
+    # In this process nothing of libzmq is running yet when the first of these begins.
+    for left in range(40):
+        async with descriptors_left(left):
+            for attempt in (
+                lambda: transport.listen(transport.default_bind(), OPTIONS),
+                lambda: transport.connect(transport.parse("zmq+tcp://127.0.0.1:9"), OPTIONS),
+            ):
+                try:
+                    opened = await attempt()
+                except OSError as error:
+                    outcomes.append(error.strerror)
+                else:
+                    outcomes.append("opened")
+                    await opened.aclose()
+    assert outcomes[0] == "Too many open files"
+    assert "opened" in outcomes
+
+
+async def test_a_listener_that_was_out_of_descriptors_is_well_afterwards() -> None:
+    listener = await tractor_zmq.transport.listen(tractor_zmq.transport.default_bind(), OPTIONS)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(listener.serve, echo)
+        async with descriptors_left(1):
+            for _ in range(3):
+                try:
+                    connection = await tractor_zmq.transport.connect(listener.address, OPTIONS)
+                except OSError:
+                    continue
+                await connection.aclose()
+        connection = await tractor_zmq.transport.connect(listener.address, OPTIONS)
+        await send_all(connection, [b"still there"])
+        assert [bytes(frame) for frame in await connection.receive()] == [b"still there"]
+        await connection.aclose()
+        nursery.cancel_scope.cancel()
+    await listener.aclose()
