@@ -35,6 +35,12 @@ class Report:
     wrong: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
+    def tell(self, seconds: float) -> None:
+        """Print where the campaign is, once a minute."""
+        if seconds // 60 > self.seconds // 60:
+            print(f"{seconds:5.0f} s: {self.trees} trees, {self.done.total()} faults", flush=True)
+        self.seconds = seconds
+
     def add(self, verdict: Verdict) -> None:
         self.trees += 1
         self.actors += verdict.actors
@@ -78,6 +84,7 @@ async def campaign(
             if report.wrong or time.monotonic() - started > seconds:
                 return
             await _one(seed, index, report, verbose)
+            report.tell(time.monotonic() - started)
 
     async with trio.open_nursery() as tasks:
         for _ in range(together):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
 from .journal import Entry, Reader
-from .plan import Plan
+from .plan import HARMLESS, Plan
 
 #: How a piece of work may end, whatever happens: a result, or an error that the documentation lists.
 ALLOWED: Final = frozenset(
@@ -86,13 +86,15 @@ def leftovers_in_root(journal: Reader) -> Iterator[str]:
             yield f"when all its children were gone the root held more than before: {entry.text}"
 
 
-def farewells(plan: Plan, journal: Reader) -> Iterator[str]:
-    """Where nothing harmful was done, every actor ends in good order."""
-    if not plan.harmless or plan.ending == "kill":
+def losses(plan: Plan, journal: Reader, alive: Callable[[int], bool]) -> Iterator[str]:
+    """Where nothing harmful was done, every actor is still there when the tree's end begins.
+
+    Whether it then ends in good order is a question of time: one that takes too long is killed.
+    """
+    if any(fault.kind not in HARMLESS for fault in plan.faults if not fault.late):
         return
-    polite = {entry.pid for entry in journal.of("bye")}
     for entry in journal.of("hello"):
-        if entry.pid not in polite:
+        if entry.urls and not alive(entry.pid):
             yield f"{entry.name} ({entry.pid}) was lost although nothing harmful was done"
 
 

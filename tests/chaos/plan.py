@@ -106,11 +106,6 @@ class Plan(msgspec.Struct, frozen=True):
     faults: tuple[Fault, ...]
     ending: Ending
 
-    @property
-    def harmless(self) -> bool:
-        """Whether nobody may be lost before the tree is ended."""
-        return all(fault.kind in HARMLESS for fault in self.faults)
-
     def describe(self) -> str:
         """Several lines for people."""
         lines = [

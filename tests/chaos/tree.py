@@ -212,10 +212,11 @@ class Tree:
 
     async def _end(self, root: subprocess.Popen[bytes]) -> None:
         """End it in the way that was drawn; everything must be gone in bounded time."""
+        self.journal.update()
+        self.verdict.wrong += invariants.losses(self.plan, self.journal, processes.alive)
         started = time.monotonic()
         with trio.CancelScope(shield=True):
             async with trio.open_nursery() as tasks:
-                self.journal.update()
                 for fault in self.plan.faults:
                     if fault.late:
                         tasks.start_soon(self._strike, fault)
@@ -272,7 +273,6 @@ class Tree:
         verdict, plan = self.verdict, self.plan
         verdict.wrong += invariants.outcomes(plan, self.journal)
         verdict.wrong += invariants.endings(self.journal)
-        verdict.wrong += invariants.farewells(plan, self.journal)
         verdict.wrong += invariants.leftovers_in_root(self.journal)
         verdict.wrong += invariants.complaints(self.errors())
         verdict.actors = len(self.journal.of("hello"))
