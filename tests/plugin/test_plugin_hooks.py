@@ -14,6 +14,7 @@ from plugin_samples import SPAWNER, TRANSPORT
 
 from tractor_core.errors import PluginError
 from tractor_core.plugin import PluginManager, hookspec
+from tractor_core.plugin.catalogue import Catalogue
 from tractor_core.seams import hookimpl
 
 IMPORT = "from tractor_core.seams import hookimpl\n"
@@ -248,6 +249,25 @@ def test_transports_and_spawners_made_by_hooks(distribution: Any, site: Path) ->
     assert plugins.schemes() == []
     with pytest.raises(PluginError):
         plugins.transport("one")
+
+
+def test_the_table_is_worked_out_once_and_again_when_plugins_come_or_go(
+    distribution: Any, site: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = IMPORT + TRANSPORT + "@hookimpl\ndef tractor_transports(): return [transport]\n"
+    distribution("maker", {"plugins": {"maker": "comes_h"}}, comes_h=made)
+    distribution("sample", {"transports": {"one": "comes_t:transport"}}, comes_t=TRANSPORT)
+    plugins = manager(site, TRACTOR_PLUGINS="one=maker")
+    assert {row.name for row in plugins.table()} == {"maker", "one"}, "maker has not made anything yet"
+    plugins.table().clear()
+    with monkeypatch.context() as patch:
+        patch.setattr(Catalogue, "state", lambda self, row: pytest.fail("worked out again"))
+        assert {row.name for row in plugins.table()} == {"maker", "one"}
+    plugins.load_hooks()
+    assert [row.name for row in plugins.table()] == ["maker"]
+    (module,) = plugins.get_plugins()
+    plugins.unregister(module)
+    assert {row.name for row in plugins.table()} == {"maker", "one"}
 
 
 def test_made_transport_conflicts_and_can_be_chosen(distribution: Any, site: Path) -> None:

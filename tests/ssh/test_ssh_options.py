@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import shlex
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -50,6 +52,25 @@ def test_one_that_cannot_be_reached(
 ) -> None:
     with pytest.raises(ValueError, match=complaint):
         options.way_to_parent(urls, tunnel)
+
+
+def test_the_distribution_imports_nothing_but_what_is_public() -> None:
+    used: set[str] = set()
+    for path in (BACKEND / "tractor_ssh").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                used.add(node.module)
+            elif isinstance(node, ast.Import):
+                used.update(alias.name for alias in node.names)
+    assert {name for name in used if name.startswith("tractor")} == {"tractor_core.seams"}
+
+
+def test_what_goes_to_other_processes_needs_no_library() -> None:
+    for name in ("proxy.py", "remote.py"):
+        tree = ast.parse((BACKEND / "tractor_ssh" / name).read_text())
+        imported = [node.names[0].name for node in ast.walk(tree) if isinstance(node, ast.Import)]
+        imported += [node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+        assert imported and set(imported) <= sys.stdlib_module_names
 
 
 def test_the_command_line(options: ModuleType) -> None:

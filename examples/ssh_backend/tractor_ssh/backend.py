@@ -111,7 +111,7 @@ def _sorted_by_kind(request: SpawnRequest) -> dict[str, dict[str, int]]:
 
 
 def _order(options: SSHOptions, request: SpawnRequest) -> bytes:
-    """What remote.py reads behind its own source: a line of JSON, and the bootstrap blob."""
+    """What remote.py reads behind its own source: JSON, headed by its length, and the bootstrap blob."""
     order = {
         "entry": request.entry,
         "title": request.title,
@@ -121,7 +121,8 @@ def _order(options: SSHOptions, request: SpawnRequest) -> bytes:
         "bootstrap": len(request.bootstrap),
         **{kind: list(named) for kind, named in _sorted_by_kind(request).items()},
     }
-    return json.dumps(order).encode() + b"\n" + request.bootstrap
+    text = json.dumps(order).encode()
+    return len(text).to_bytes(8, "big") + text + request.bootstrap
 
 
 async def _write(write_end: int, data: bytes) -> None:

@@ -1,6 +1,6 @@
 """What runs on the other host: starts the actor, passes on what it prints, and ends it when its parent goes.
 
-Its source comes through the connection, followed by a line of JSON and the bootstrap blob, so nothing of it
+Its source comes through the connection, followed by an order in JSON and the bootstrap blob, so nothing of it
 needs to be installed over there; it uses the standard library alone. After that both sides send *frames*: a
 letter, an index, a length and so many bytes. From the parent's side come ``S`` (a signal for the actor, its
 number the index) and ``E`` (the end of a line). To it go ``P`` (the actor was started), ``D`` (bytes for an
@@ -203,17 +203,9 @@ def read_exactly(size: int) -> bytes:
     return data
 
 
-def read_line() -> bytes:
-    """Up to a newline, and not a byte more."""
-    line = b""
-    while not line.endswith(b"\n"):
-        line += read_exactly(1)
-    return line
-
-
 def main() -> None:
     """Read the order, start the actor and keep it."""
-    order = json.loads(read_line())
+    order = json.loads(read_exactly(int.from_bytes(read_exactly(8), "big")))
     bootstrap = read_exactly(order["bootstrap"])
     lines = [os.pipe() for _ in order["lines"]]
     outlets = [os.pipe() for _ in range(2 + len(order["outlets"]))]
