@@ -13,11 +13,20 @@ import sys
 from pathlib import Path
 
 import pytest
+from registries import (
+    ENCRYPTED,
+    METHOD_VARIABLE,
+    OF_FILES,
+    TRANSPORTS_VARIABLE,
+    Way,
+    certificates,
+    ways,
+)
 
 EXAMPLES = Path(__file__).resolve().parent.parent.parent / "examples"
 
-#: The transports that examples run over: by themselves, and as chosen from outside.
-TRANSPORTS = ("tcp", "uds")
+#: The ways that examples go, chosen from outside.
+WAYS = ways("registry")
 
 #: Modules that other examples import; they are no programs to be run to their end.
 IMPORTED = {"live_market", "timekeeper"}
@@ -109,23 +118,27 @@ daemon greets whoever dials uds
 """,
 }
 
-#: The only things an example may say on standard error, and only over TCP: somebody else on this machine
+#: The only things an example may say on standard error, and only over networks: somebody else on this machine
 #: has a program of their own at the well-known port, or tried to join this one there and had another key.
 STRANGERS = re.compile(
-    r"[^\n]*127\.0\.0\.1:1616[^\n]*; this tree keeps a private registry instead\n"
-    r"|refused peer tcp://127\.0\.0\.1:\d+: [^\n]*the dialler does not hold the key\n"
-    r"|refused \d+ more from tcp://127\.0\.0\.1 within 1 s\n"
+    r"[^\n]*://127\.0\.0\.1:16\d\d[^\n]*; this tree keeps a private registry instead\n"
+    r"|refused peer [a-z+]+://127\.0\.0\.1:\d+: [^\n]*the dialler does not hold the key\n"
+    r"|zmq\+tcp://127\.0\.0\.1:\d+ refused peer 127\.0\.0\.1:\d+: [^\n]*\n"
+    r"|refused \d+ more from [a-z+]+://127\.0\.0\.1 within 1 s\n"
 )
 
 
-def run(name: str, transports: str, *arguments: str) -> str:
+def run(name: str, transports: str, *arguments: str, start_method: str = "") -> str:
     """Run an example in an environment of its own; returns its standard output."""
     runtime_directory = Path(os.environ["XDG_RUNTIME_DIR"], f"{name[:8]}-{transports}")
     runtime_directory.mkdir(mode=0o700, exist_ok=True)
     environment = {**os.environ, "XDG_RUNTIME_DIR": str(runtime_directory)}
-    environment.pop("TRACTOR_TRANSPORTS", None)
-    if transports:
-        environment["TRACTOR_TRANSPORTS"] = transports
+    for variable, choice in ((TRANSPORTS_VARIABLE, transports), (METHOD_VARIABLE, start_method)):
+        environment.pop(variable, None)
+        if choice:
+            environment[variable] = choice
+    if transports in ENCRYPTED:
+        environment.update(certificates(Path(os.environ["XDG_RUNTIME_DIR"]).parent))
     done = subprocess.run(
         [sys.executable, str(EXAMPLES / f"{name}.py"), *arguments],
         env=environment,
@@ -134,7 +147,7 @@ def run(name: str, transports: str, *arguments: str) -> str:
         timeout=25,
     )
     complaints = done.stderr
-    if transports != "uds":
+    if transports not in OF_FILES:
         complaints = STRANGERS.sub("", complaints)
     assert (done.returncode, complaints) == (0, ""), done.stdout
     return done.stdout
@@ -149,10 +162,10 @@ def test_every_example_is_tested() -> None:
     assert found == {*OUTPUTS, *IMPORTED, *FOR_BROWSERS, "quickstart"}
 
 
-@pytest.mark.parametrize("transport", TRANSPORTS)
+@pytest.mark.parametrize("way", WAYS, ids=str)
 @pytest.mark.parametrize("name", sorted(OUTPUTS.keys() - {"daemon_and_client"}))
-def test_example(name: str, transport: str) -> None:
-    assert re.fullmatch(expected(name), run(name, transport))
+def test_example(name: str, way: Way) -> None:
+    assert re.fullmatch(expected(name), run(name, way.scheme, start_method=way.start_method))
 
 
 def test_daemon_and_client_meet_at_an_address(registry: str) -> None:
