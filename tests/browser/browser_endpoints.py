@@ -1,4 +1,4 @@
-"""What the pages of these tests call, and the service: ``python browser_endpoints.py ORIGIN PORT``."""
+"""What the pages of these tests call; ``python browser_endpoints.py ORIGIN PORT [TIMEOUT]`` serves it."""
 
 from __future__ import annotations
 
@@ -127,11 +127,13 @@ async def secret() -> str:
     return "for actors of the tree only"
 
 
-async def serve(origin: str, port: str) -> None:
+async def serve(origin: str, port: str, heartbeat_timeout: str = "") -> None:
     async with tractor.open_root_actor(
         registry_addrs=[f"ws://127.0.0.1:{port}?origins={origin}"],
         enable_modules=["browser_endpoints"],
         auth_tokens={TOKEN: "page"},
+        heartbeat_interval=0.2,
+        heartbeat_timeout=float(heartbeat_timeout) if heartbeat_timeout else None,
     ) as root:
         print(root.accept_addrs[0].url.partition("?")[0], flush=True)
         await trio.sleep_forever()

@@ -293,6 +293,32 @@ export function describe(error) {
   return { name: error.name, message: error.message };
 }
 
+/** Idle for some milliseconds: whether the connection stands afterwards. */
+export async function idle(url, milliseconds) {
+  const t = await tractor.connect(url, { token: TOKEN });
+  await new Promise((resolve) => setTimeout(resolve, milliseconds));
+  const sum = await t.call(`${E}:add`, { x: 1, y: 2 }).catch(describe);
+  await t.close();
+  return sum;
+}
+
+/** Opens a context with an actor that does not keep to the rules, and reads what comes: how that ends. */
+export async function endure(url) {
+  const t = await tractor.connect(url, { token: TOKEN });
+  const values = [];
+  const outcome = await (async () => {
+    const ctx = await t.openContext("any:thing", {}, { window: 2 });
+    for await (const value of ctx.stream) {
+      values.push(value);
+      if (value === "pause") await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+    return ctx.result;
+  })().catch(describe);
+  const { closed } = t;
+  await t.close();
+  return { outcome, values, closed };
+}
+
 export async function run(name, url, args) {
   const t = await tractor.connect(url, { token: TOKEN });
   try {

@@ -170,3 +170,10 @@ def test_the_declarations_name_what_there_is(open_page: OpenPage) -> None:
 
 def test_the_module_imports_nothing() -> None:
     assert not re.search(r"^import |\bimport\(", browser_module().read_text(), re.MULTILINE)
+
+
+def test_an_idle_page_is_heard_of(open_page: OpenPage, start: Callable[..., Any], site: int) -> None:
+    # The service closes what it hears nothing of for a second: the page answers its pings.
+    url = start("browser_endpoints.py", f"http://127.0.0.1:{site}", "0", "1.0").url
+    idle = "url => import('/scenarios.js').then((it) => it.idle(url, 2500))"
+    assert open_page().evaluate(idle, url) == 3
