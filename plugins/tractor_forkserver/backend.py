@@ -13,6 +13,7 @@ import trio
 
 from tractor_core.errors import PluginError
 from tractor_core.seams import SpawnRequest, hookimpl
+from tractor_core.seams.pipes import write_all
 
 from .messages import MOST_DESCRIPTORS, Order, pack_order
 from .owner import Template, TemplateEnded
@@ -55,7 +56,7 @@ class ForkserverBackend:
             finally:
                 os.close(read_end)
             try:
-                await _write(write_end, order)
+                await write_all(write_end, order)
             except BaseException:
                 actor.kill()
                 with trio.CancelScope(shield=True):
@@ -168,23 +169,6 @@ def _template(preload: tuple[str, ...], request: SpawnRequest) -> Template:
             }
         )
     return template
-
-
-async def _write(write_end: int, data: bytes) -> None:
-    """Write all of it, waiting for the process to read where it exceeds the pipe's buffer.
-
-    A process that ends before it has read everything is no error here: its exit status tells.
-    """
-    os.set_blocking(write_end, False)
-    rest = memoryview(data)
-    while rest:
-        try:
-            rest = rest[os.write(write_end, rest) :]
-        except BlockingIOError:
-            await trio.lowlevel.wait_writable(write_end)
-        except BrokenPipeError:
-            break
-    await trio.lowlevel.cancel_shielded_checkpoint()
 
 
 #: What the entry point names.

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-
 import trio
 
 from tractor_core.seams import SpawnRequest
+from tractor_core.seams.pipes import write_all
 
 from .child import main
-from .launch import Popen, Process, inheritable
+from .launch import Process, inheritable
 from .process import MultiprocessingActor
 
 
@@ -39,31 +38,14 @@ class MultiprocessingBackend:
             )
         process = MultiprocessingActor(popen)
         try:
-            await _send(popen)
+            await write_all(popen.parent_end, popen.message)
         except BaseException:
             process.kill()
             with trio.CancelScope(shield=True):
                 await process.wait()
             raise
+        del popen.message
         return process
-
-
-async def _send(popen: Popen) -> None:
-    """Write what the process is to read, waiting for it where that exceeds the pipe's buffer.
-
-    A child that ends before it has read everything is no error here: its exit status tells.
-    """
-    os.set_blocking(popen.parent_end, False)
-    rest = popen.message
-    while rest:
-        try:
-            rest = rest[os.write(popen.parent_end, rest) :]
-        except BlockingIOError:
-            await trio.lowlevel.wait_writable(popen.parent_end)
-        except BrokenPipeError:
-            break
-    del popen.message
-    await trio.lowlevel.cancel_shielded_checkpoint()
 
 
 #: What the entry point names.

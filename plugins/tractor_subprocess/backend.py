@@ -12,6 +12,7 @@ from contextlib import contextmanager
 import trio
 
 from tractor_core.seams import SpawnRequest
+from tractor_core.seams.pipes import write_all
 
 from .child import LENGTH_SIZE, launcher, pack_header
 from .process import SubprocessActor
@@ -49,7 +50,7 @@ class SubprocessBackend:
                 os.close(read_end)
             try:
                 blob = request.bootstrap
-                await _write(write_end, header + len(blob).to_bytes(LENGTH_SIZE, "big") + blob)
+                await write_all(write_end, header + len(blob).to_bytes(LENGTH_SIZE, "big") + blob)
             except BaseException:
                 process.kill()
                 with trio.CancelScope(shield=True):
@@ -90,23 +91,6 @@ def _sigint_blocked() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-async def _write(write_end: int, data: bytes) -> None:
-    """Write all of it, waiting for the child to read where it exceeds the pipe's buffer.
-
-    A child that ends before it has read everything is no error here: its exit status tells.
-    """
-    os.set_blocking(write_end, False)
-    rest = memoryview(data)
-    while rest:
-        try:
-            rest = rest[os.write(write_end, rest) :]
-        except BlockingIOError:
-            await trio.lowlevel.wait_writable(write_end)
-        except BrokenPipeError:
-            break
-    await trio.lowlevel.cancel_shielded_checkpoint()
 
 
 #: What the entry point names.

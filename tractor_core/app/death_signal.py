@@ -120,8 +120,8 @@ def _signal_at_end(lifeline: int, number: signal.Signals) -> None:
 def settle_orphan_alarm() -> None:
     """An ancestor has died, and this process is able to act on it: let it have its second.
 
-    Sets the alarm, in case the signal has not come yet, and has further ones ignored. Does nothing where there
-    is a Python handler for it. Any thread.
+    Sets the alarm, in case the signal has not come yet, and has further ones ignored. Does nothing where
+    there is a Python handler for it. Any thread.
     """
     number = _alarm_signal()
     if number is not None:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import secrets as random
-
 import trio
 
 from tractor_core.ipc.channel import Channel
+from tractor_core.protocol.auth import OneTimeSecrets
 from tractor_core.protocol.handshake import Peer
 
 
 class Expected:
     """A child that was told to dial this actor."""
 
-    def __init__(self, uuid: str) -> None:
-        self.uuid = uuid
-        self.secret = random.token_bytes(32)
+    def __init__(self, secret: bytes) -> None:
+        self.secret = secret
         self._arrived = trio.Event()
         self._channel: Channel | None = None
 
@@ -30,39 +28,26 @@ class Expected:
         return self._channel
 
 
-class Secrets:
-    """The one-time secrets of all children on their way (implements ``protocol.auth.SpawnSecrets``)."""
+class Secrets(OneTimeSecrets):
+    """The one-time secrets of all children on their way, and those children themselves."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._expected: dict[str, Expected] = {}
-        self._proved: dict[str, Expected] = {}
 
     def expect(self, uuid: str) -> Expected:
         """Make a secret for a child about to be spawned."""
-        expected = self._expected[uuid] = Expected(uuid)
+        expected = self._expected[uuid] = Expected(self.issue(uuid))
         return expected
 
     def forget(self, uuid: str) -> None:
         """The child will not come (any more)."""
+        self.revoke(uuid)
         self._expected.pop(uuid, None)
-        self._proved.pop(uuid, None)
-
-    def get(self, uuid: str) -> bytes | None:
-        """The secret, while it has not been used."""
-        expected = self._expected.get(uuid)
-        return None if expected is None else expected.secret
-
-    def consume(self, uuid: str) -> bool:
-        """The secret was proved: nobody can use it again. False where somebody has."""
-        expected = self._expected.pop(uuid, None)
-        if expected is None:
-            return False
-        self._proved[uuid] = expected
-        return True
 
     def connected(self, peer: Peer, channel: Channel) -> None:
         """Hand a child's channel to whoever spawned it."""
         if peer.method == "spawn":
-            expected = self._proved.pop(peer.aid.uuid, None)
+            expected = self._expected.pop(peer.aid.uuid, None)
             if expected is not None:
                 expected.arrive(channel)

@@ -73,6 +73,11 @@ class Lifeline:
             self._handles.add(handle)
         return read_end, handle
 
+    def pids(self) -> list[int]:
+        """The process ids of the children that are held, as far as they are known."""
+        with self._lock:
+            return [handle._pid for handle in self._handles if handle._pid is not None]
+
     def close_all(self) -> None:
         """Tell all children that their parent is gone, and wake those that are stopped to hear it."""
         self.wake_all()
@@ -87,8 +92,7 @@ class Lifeline:
         """
         with self._lock:
             self._closed = True
-            pids = [handle._pid for handle in self._handles if handle._pid is not None]
-        for pid in pids:
+        for pid in self.pids():
             try:
                 os.kill(pid, signal.SIGCONT)
             except OSError:

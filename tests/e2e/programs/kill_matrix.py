@@ -85,6 +85,7 @@ async def run_case(case: Case) -> float:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        preexec_fn=_as_from_a_terminal,
     )
     try:
         assert root.stdout is not None and root.stderr is not None
@@ -98,6 +99,12 @@ async def run_case(case: Case) -> float:
         end(root, place.processes())
     await _start_again(case, place)
     return took
+
+
+def _as_from_a_terminal() -> None:
+    """Undo what ``nohup`` and a shell's ``&`` do: programs started so ignore these, and rightly go on."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 async def _strike(case: Case, pids: Sequence[int]) -> float:
@@ -257,6 +264,8 @@ class Tally:
 async def main(options: argparse.Namespace) -> int:
     cases = covering(every_case()) if options.covering else every_case()
     cases = [case for case in cases if all(word in str(case) for word in options.only)]
+    # In no order, the same every time: a run that is broken off has seen something of everything.
+    random.Random(0).shuffle(cases)
     tally = Tally(len(cases))
     with tempfile.TemporaryDirectory(prefix="tc-", dir="/tmp") as directory:
         os.environ["XDG_RUNTIME_DIR"] = directory
