@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import time
@@ -10,6 +11,9 @@ from typing import Any
 import trio
 
 import tractor_core as tractor
+
+#: For trees with members that stop themselves: those are there to be killed by somebody else's end.
+UNMOVED = tractor.TeardownPolicy(stopped=math.inf)
 
 MODULE = __name__
 
@@ -114,14 +118,14 @@ async def nested_failure(depth: int) -> None:
     """Fail so many levels further down."""
     if depth == 0:
         raise KeyError("deep down")
-    async with tractor.open_nursery() as an:
+    async with tractor.open_nursery(policy=UNMOVED) as an:
         await an.run_in_actor(nested_failure, name=f"level{depth}", depth=depth - 1)
 
 
 @tractor.context
 async def subtree(ctx: tractor.Context, depth: int, width: int, behaviour: str) -> None:
     """Grow a tree below this actor, send the pids of all of it, and then behave."""
-    async with tractor.open_nursery() as an:
+    async with tractor.open_nursery(policy=UNMOVED) as an:
         pids = [os.getpid()]
         async with trio.open_nursery() as tasks:
             send, receive = trio.open_memory_channel[Any](width)
@@ -165,7 +169,7 @@ async def _ignore_sigterm() -> None:
 
 async def _spawn() -> None:
     """Start and end actors, one after the other."""
-    async with tractor.open_nursery() as an:
+    async with tractor.open_nursery(policy=UNMOVED) as an:
         while True:
             portal = await an.start_actor("brief")
             await portal.cancel_actor()

@@ -20,7 +20,7 @@ import tractor_core as tractor
 @tractor.context
 async def middle(ctx: tractor.Context, leaf_behaviour: str, behaviour: str) -> None:
     pids = [os.getpid()]
-    async with tractor.open_nursery() as an:
+    async with tractor.open_nursery(policy=endpoints.UNMOVED) as an:
         async with trio.open_nursery() as tasks:
             for index in range(2):
                 portal = await an.start_actor(f"leaf{index}", enable_modules=[endpoints.MODULE])
@@ -36,7 +36,9 @@ async def leaf(portal: tractor.Portal, behaviour: str, task_status: trio.TaskSta
 
 
 async def main(registry: str, victim: str, behaviour: str, method: str) -> None:
-    async with tractor.open_nursery(registry_addrs=[registry], start_method=method) as an:
+    async with tractor.open_nursery(
+        registry_addrs=[registry], start_method=method, policy=endpoints.UNMOVED
+    ) as an:
         portal = await an.start_actor("middle", enable_modules=[__name__, "programs.tree"])
         async with portal.open_context(
             middle,
