@@ -11,6 +11,7 @@ from typing import Any
 from tractor_core.runtime.actor import Actor
 from tractor_core.runtime.state import actor_of_run
 from tractor_core.runtime.status import serve_status
+from tractor_core.supervision.adopted import reap_adopted
 from tractor_core.supervision.nursery import ActorNursery, nursery_in
 from tractor_core.supervision.policy import TeardownPolicy
 from tractor_core.supervision.supervisor import Supervisor
@@ -75,6 +76,7 @@ async def root_actor(options: RootOptions, signals: Sequence[int]) -> AsyncItera
         async with run_actor(actor) as listeners:
             supervisor = Supervisor(actor, main=describe_main())
             actor.furnish(supervisor)
+            actor.network.start_soon(reap_adopted, supervisor.lifelines, name="reaping of orphans")
             serve_status(actor)
             await settle_registry(
                 actor,
