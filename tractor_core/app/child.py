@@ -25,6 +25,7 @@ from tractor_core.protocol.liveness import Heartbeat
 from tractor_core.runtime.actor import Actor
 from tractor_core.runtime.dialling import dial, nearest_first
 from tractor_core.runtime.status import serve_status
+from tractor_core.supervision.adopted import mark_descendant
 from tractor_core.supervision.last_words import LAST_WORDS, record_crash, record_stderr
 from tractor_core.supervision.lifeline import (
     ORPHANED_EXIT_CODE,
@@ -56,6 +57,7 @@ _ACTOR_SPEC = msgspec.msgpack.Decoder(m.ActorSpec)
 def main(bootstrap: bytes, descriptors: Mapping[str, int]) -> int:
     """What a new process calls in its main thread; returns its exit code."""
     ignore_terminal_signals()
+    mark_descendant()
     restore_stderr = _leave_last_words(descriptors)
     boot = _BOOTSTRAP.decode(bootstrap)
     lifelines = inherited_lifelines(descriptors)
