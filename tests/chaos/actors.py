@@ -19,7 +19,7 @@ from .stacks import show_tasks_on_signal
 EXPOSED = [__name__, works.__name__]
 
 #: Seconds to wait for an actor that has not come up yet, or never will.
-PATIENCE = 8.0
+PATIENCE = 10.0
 
 
 @tractor.context

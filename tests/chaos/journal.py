@@ -24,7 +24,7 @@ VARIABLE: Final = "CHAOS_JOURNAL"
 
 #: Seconds after which a piece of work is given up. Nothing that works takes nearly as long, so that the end
 #: of it is an error unless somebody was stopped for good.
-DEADLINE: Final = 25.0
+DEADLINE: Final = 40.0
 
 
 class Entry(msgspec.Struct, frozen=True, omit_defaults=True):

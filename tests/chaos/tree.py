@@ -34,7 +34,7 @@ STUCK: Final = 20.0
 
 #: Seconds within which a survivor must answer, and within which an ended tree must be gone. The promises are
 #: shorter; these are for a machine that is busy with other things.
-PATIENCE: Final = 20.0
+PATIENCE: Final = 30.0
 
 #: How often the tree is looked at (seconds).
 TICK: Final = 0.02

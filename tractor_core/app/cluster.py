@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Final
 
 import trio
 
@@ -13,6 +13,10 @@ from tractor_core.runtime.state import current_actor
 from tractor_core.supervision.process import cpu_count_usable
 
 from .root import open_nursery
+
+#: How many actors start at the same time, for each processor. More would not be ready any sooner, and each
+#: would take so long that it runs into the time limits of its handshake.
+STARTING_EACH: Final = 4
 
 
 @asynccontextmanager
@@ -24,7 +28,7 @@ async def open_actor_cluster(
     hard_kill: bool = False,
     **runtime_kwargs: Any,
 ) -> AsyncIterator[dict[str, Portal]]:
-    """Start ``count`` actors exposing ``modules``, concurrently, and end them with the block.
+    """Start ``count`` actors exposing ``modules``, several at a time, and end them with the block.
 
     Yields their portals by name.
     ``count`` defaults to the processors that this process may use, names to ``<this actor>.worker_<i>``.
@@ -41,9 +45,11 @@ async def open_actor_cluster(
     async with open_nursery(**runtime_kwargs) as nursery:
         given = names or [f"{current_actor().name}.worker_{index}" for index in range(total)]
         portals: dict[str, Portal] = {}
+        room = trio.CapacityLimiter(STARTING_EACH * cpu_count_usable())
 
         async def start(name: str) -> None:
-            portals[name] = await nursery.start_actor(name, enable_modules=modules)
+            async with room:
+                portals[name] = await nursery.start_actor(name, enable_modules=modules)
 
         async with trio.open_nursery() as starting:
             for name in given:
