@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from multiprocessing import resource_tracker
 from typing import Any
 
 import pytest
@@ -71,6 +73,14 @@ async def test_other_ways_to_end_a_stubborn_actor(how: str, one_registry: str) -
     assert not alive(pid)
 
 
+@pytest.fixture
+def resource_tracker_runs() -> Iterator[None]:
+    """It comes with the first actor of ``multiprocessing``, and stays."""
+    resource_tracker.ensure_running()
+    yield
+    resource_tracker._resource_tracker._stop()
+
+
 async def grow(portal: Any, depth: int, behaviour: str, task_status: Any = trio.TASK_STATUS_IGNORED) -> None:
     """Have a tree of threes below the actor; hands over all its pids."""
     try:
@@ -85,8 +95,10 @@ async def grow(portal: Any, depth: int, behaviour: str, task_status: Any = trio.
 
 
 @pytest.mark.limit(60)
-async def test_a_tree_that_ignores_everything_is_gone(one_registry: str) -> None:
-    async with tractor.open_nursery(registry_addrs=[one_registry]) as an:
+@pytest.mark.usefixtures("resource_tracker_runs")
+@pytest.mark.parametrize("method", ["subprocess", "forkserver", "multiprocessing"])
+async def test_a_tree_that_ignores_everything_is_gone(method: str, free_tcp_registry: str) -> None:
+    async with tractor.open_nursery(registry_addrs=[free_tcp_registry], start_method=method) as an:
         async with trio.open_nursery() as tasks:
             pids: list[int] = []
             for index in range(3):
