@@ -24,7 +24,7 @@ from tractor_core.errors import MsgTypeError
 from tractor_core.msg.codec import wire_codec
 from tractor_core.msg.namespace import ContextMark
 from tractor_core.msg.payload import CODEC_NAMES, CodecName
-from tractor_core.msg.signature import Signature, SignatureCache
+from tractor_core.msg.signature import CodedSignature, Signature, SignatureCache
 
 if TYPE_CHECKING:
     from nowhere import Unknown  # type: ignore[import-not-found]
@@ -36,19 +36,23 @@ def raw(value: Any, codec: CodecName = "msgpack") -> Raw:
     return wire_codec(codec).encode_payload(value)
 
 
+def coded(function: Callable[..., Any], codec: CodecName = "msgpack") -> CodedSignature:
+    return Signature(function).by(wire_codec(codec))
+
+
 def bind(function: Callable[..., Any], *args: Any, **kwargs: Any) -> tuple[list[Any], dict[str, Any]]:
     """Through the wire, in both encodings, which must agree."""
     signature = Signature(function)
-    bound = [signature.bind(raw(args, name), raw(kwargs, name), name) for name in CODEC_NAMES]
+    bound = [signature.by(wire_codec(name)).bind(raw(args, name), raw(kwargs, name)) for name in CODEC_NAMES]
     assert bound[0] == bound[1]
     return bound[0]
 
 
 def refused(function: Callable[..., Any], *args: Any, **kwargs: Any) -> MsgTypeError:
     with pytest.raises(MsgTypeError) as caught:
-        Signature(function).bind(raw(args), raw(kwargs))
+        coded(function).bind(raw(args), raw(kwargs))
     with pytest.raises(MsgTypeError) as in_json:
-        Signature(function).bind(raw(args, "json"), raw(kwargs, "json"), "json")
+        coded(function, "json").bind(raw(args, "json"), raw(kwargs, "json"))
     # "null" and "None" are the two encodings' names for the same.
     assert in_json.value.message.replace("null", "None") == caught.value.message
     assert in_json.value.path == caught.value.path
@@ -149,15 +153,15 @@ def test_annotated_values_arrive_as_what_they_were_sent_as(kind: Any, value: Any
     async def endpoint(x, y="default"): ...  # type: ignore[no-untyped-def]
 
     endpoint.__annotations__ = {"x": kind, "y": str, "return": kind}
-    signature = Signature(endpoint)
+    signature = coded(endpoint, codec)
     for args, kwargs in (([value], {}), ([], {"x": value})):
-        given_args, given_kwargs = signature.bind(raw(args, codec), raw(kwargs, codec), codec)
+        given_args, given_kwargs = signature.bind(raw(args, codec), raw(kwargs, codec))
         (arrived,) = [*given_args, *given_kwargs.values()]
         assert arrived == value
         assert type(arrived) is type(value)
-    checked = signature.check_result(value, codec)
+    checked = signature.check_result(value)
     sent = checked if isinstance(checked, Raw) else raw(checked, codec)
-    assert signature.decode_result(sent, codec) == value
+    assert signature.decode_result(sent) == value
 
 
 points = st.builds(Point, st.integers(-(2**53), 2**53), st.integers(-(2**53), 2**53))
@@ -263,13 +267,13 @@ def test_a_mismatch_shows_what_was_there_and_what_should_have_been() -> None:
 def test_arguments_of_the_wrong_shape_are_refused(
     function: Callable[..., Any], value: Any, codec: CodecName
 ) -> None:
-    signature = Signature(function)
+    signature = coded(function, codec)
     if not isinstance(value, list):
         with pytest.raises(MsgTypeError):
-            signature.bind(raw(value, codec), raw({}, codec), codec)
+            signature.bind(raw(value, codec), raw({}, codec))
     if not isinstance(value, dict):
         with pytest.raises(MsgTypeError):
-            signature.bind(raw([], codec), raw(value, codec), codec)
+            signature.bind(raw([], codec), raw(value, codec))
 
 
 @given(st.binary(max_size=40), st.binary(max_size=40))
@@ -278,7 +282,7 @@ def test_garbage_is_a_type_error_and_nothing_else(args: bytes, kwargs: bytes) ->
         for codec in CODEC_NAMES:
             for pair in ((args, kwargs), (raw([], codec), kwargs), (args, raw({}, codec))):
                 try:
-                    Signature(function).bind(Raw(pair[0]), Raw(pair[1]), codec)
+                    coded(function, codec).bind(Raw(pair[0]), Raw(pair[1]))
                 except MsgTypeError:
                     pass
 
@@ -287,22 +291,22 @@ def test_hostile_arguments_are_type_errors() -> None:
     deep = Raw(b"\x91" * 60_000 + b"\x90")
     for function in (plain, typed, loose):
         with pytest.raises(MsgTypeError):
-            Signature(function).bind(deep, raw({}))
+            coded(function).bind(deep, raw({}))
         with pytest.raises(MsgTypeError):
-            Signature(function).bind(raw([]), deep)
+            coded(function).bind(raw([]), deep)
     with pytest.raises(MsgTypeError):
-        Signature(plain).bind(Raw(b""), Raw(b""))
+        coded(plain).bind(Raw(b""), Raw(b""))
     with pytest.raises(MsgTypeError):
-        Signature(plain).bind(raw([]), raw({1: 2}))
+        coded(plain).bind(raw([]), raw({1: 2}))
 
 
 def test_a_type_whose_constructor_refuses() -> None:
     async def endpoint(x: Picky) -> None: ...
 
     with pytest.raises(MsgTypeError, match="too small"):
-        Signature(endpoint).bind(raw([]), raw({"x": {"value": -1}}))
+        coded(endpoint).bind(raw([]), raw({"x": {"value": -1}}))
     with pytest.raises(MsgTypeError):
-        Signature(endpoint).bind(raw([{"value": 0}]), raw({}))
+        coded(endpoint).bind(raw([{"value": 0}]), raw({}))
 
 
 @dataclass
@@ -374,14 +378,14 @@ dialog.__tractor_context__ = ContextMark("ctx")  # type: ignore[attr-defined]
 
 
 def test_the_context_is_not_the_callers_to_fill() -> None:
-    signature = SignatureCache().get(dialog)
+    signature = SignatureCache().get(dialog).by(wire_codec())
     assert signature.bind(raw([]), raw({"x": 1})) == ([], {"x": 1})
     with pytest.raises(MsgTypeError, match="unexpected argument 'ctx'"):
         signature.bind(raw([]), raw({"x": 1, "ctx": 2}))
 
 
 def test_beside_a_context_all_arguments_are_passed_on_by_name() -> None:
-    signature = SignatureCache().get(dialog)
+    signature = SignatureCache().get(dialog).by(wire_codec())
     assert signature.bind(raw([1]), raw({"y": "a"})) == ([], {"x": 1, "y": "a"})
     assert signature.bind(raw([1, "b"]), raw({})) == ([], {"x": 1, "y": "b"})
 
@@ -392,7 +396,7 @@ def test_beside_a_context_all_arguments_are_passed_on_by_name() -> None:
 def test_results_are_checked_where_they_are_made() -> None:
     async def endpoint() -> list[int]: ...
 
-    signature = Signature(endpoint)
+    signature = coded(endpoint)
     assert isinstance(signature.check_result([1]), Raw)
     with pytest.raises(MsgTypeError, match=r"result of .*endpoint\(\) at \$\[1\]: expected `int`") as caught:
         signature.check_result([1, "x"])
@@ -404,7 +408,7 @@ def test_results_are_checked_where_they_are_made() -> None:
 def test_simple_results_are_not_encoded_twice() -> None:
     async def endpoint() -> str: ...
 
-    signature = Signature(endpoint)
+    signature = coded(endpoint)
     assert signature.check_result("a") == "a"
     with pytest.raises(MsgTypeError):
         signature.check_result(5)
@@ -415,7 +419,7 @@ def test_simple_results_are_not_encoded_twice() -> None:
 def test_an_int_will_do_for_a_float() -> None:
     async def endpoint() -> float: ...
 
-    signature = Signature(endpoint)
+    signature = coded(endpoint)
     assert signature.decode_result(signature.check_result(2)) == 2.0
 
 
@@ -425,7 +429,7 @@ def test_no_result_annotation_means_unchecked(annotation: str) -> None:
 
     async def missing(): ...  # type: ignore[no-untyped-def]
 
-    signature = Signature(none if annotation == "none" else missing)
+    signature = coded(none if annotation == "none" else missing)
     assert signature.check_result({"a": 1}) == {"a": 1}
     assert signature.decode_result(raw({"a": 1})) == {"a": 1}
 
@@ -437,7 +441,7 @@ def test_items_of_an_async_generator_are_typed() -> None:
     async def untyped():  # type: ignore[no-untyped-def]
         yield 1
 
-    assert Signature(numbers).decode_result(raw(Point(2))) == Point(2)
+    assert coded(numbers).decode_result(raw(Point(2))) == Point(2)
     assert Signature(untyped).result_type is Any
 
 
@@ -451,7 +455,7 @@ def test_signatures_are_built_once_and_go_with_their_function() -> None:
 
     async def short_lived(x: Point) -> Point: ...
 
-    cache.get(short_lived).bind(raw([Point(1)]), raw({}))
+    cache.get(short_lived).by(wire_codec()).bind(raw([Point(1)]), raw({}))
     reference = weakref.ref(short_lived)
     del short_lived
     gc.collect()

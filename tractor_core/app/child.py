@@ -240,6 +240,7 @@ async def _configure(
             get_console_log(spec.loglevel, identity=actor_identity)
         if spec.main is not None:
             prepare_main(spec.main)
+    actor.use_ext_types([names.load() for names in spec.ext_types])
     for module in spec.enable_modules:
         actor.exposed.add_module(module)
     for target in spec.enable_functions:

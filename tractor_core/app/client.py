@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from uuid import uuid4
 
@@ -12,6 +12,7 @@ from tractor_core.ipc.channel import Channel
 from tractor_core.ipc.cookie import load_key
 from tractor_core.ipc.limits import Limits
 from tractor_core.msg.exposure import Exposed
+from tractor_core.msg.extension import ExtType
 from tractor_core.msg.types import Aid, Cancel
 from tractor_core.plugin.manager import PluginManager
 from tractor_core.protocol.handshake import Identity
@@ -34,18 +35,22 @@ async def open_portal(
     token: str | None = None,
     tls: TLSConfig | None = None,
     name: str | None = None,
+    ext_types: Sequence[ExtType] | None = None,
     heartbeat_interval: float | None = None,
     heartbeat_timeout: float | None = None,
 ) -> AsyncIterator[Portal]:
     """Dial an actor by its address; no registrar is needed.
 
-    From inside an actor the connection is that actor's own, unless ``auth_key``, ``token`` or ``tls`` are
-    given. Else this makes a light client, called ``name``: it can call and is not called, listens nowhere,
-    spawns nothing and is not what ``current_actor()`` finds.
+    From inside an actor the connection is that actor's own, unless ``auth_key``, ``token``, ``tls`` or
+    ``ext_types`` are given. Else this makes a light client, called ``name``: it can call and is not called,
+    listens nowhere, spawns nothing and is not what ``current_actor()`` finds.
 
     With a ``token`` it proves that and needs no key; it may then call what is marked
     ``@expose(clients=True)``, goes by the name that belongs to the token, and knows of the actor only that
     it holds the token too.
+
+    ``ext_types`` are the types of the other actor's tree that a light client knows (left out: those of the
+    actor that this is called in).
 
     ``heartbeat_timeout`` closes the connection when nothing was heard over it for so many seconds, even if
     the actor only computes; ``heartbeat_interval`` is the silence after which it is pinged. See
@@ -63,7 +68,8 @@ async def open_portal(
         heartbeat = Heartbeat.of(heartbeat_interval, heartbeat_timeout)
     elif actor is not None:
         heartbeat = actor.heartbeats.default
-    if actor is not None and auth_key is None and token is None and tls is None:
+    own = auth_key is None and token is None and tls is None and ext_types is None
+    if actor is not None and own:
         channel = await dial(actor, target, heartbeat=heartbeat)
         async with dialled_portal(actor, channel) as portal:
             yield portal
@@ -73,6 +79,9 @@ async def open_portal(
     key, explicit = (secrets.token_bytes(32), True) if token is not None else load_key(auth_key, os.environ)
     identity = Identity(Aid(name or f"client-{os.getpid()}", str(uuid4()), os.getpid()), key, explicit)
     client = _light_client(plugins, identity, tls)
+    if ext_types is None:
+        ext_types = () if actor is None else actor.ext_types
+    client.use_ext_types(ext_types)
     async with run_actor(client, current=False):
         if token is not None:
             channel = await dial(client, target, method="token", secret=token.encode(), heartbeat=heartbeat)

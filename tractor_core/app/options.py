@@ -15,6 +15,7 @@ from tractor_core.ipc.cookie import load_key
 from tractor_core.ipc.limits import Limits
 from tractor_core.log import get_console_log
 from tractor_core.msg.exposure import Exposed
+from tractor_core.msg.extension import ExtType, names_of
 from tractor_core.msg.types import Aid
 from tractor_core.plugin.manager import PluginManager
 from tractor_core.protocol.auth import ClientTokens
@@ -52,6 +53,7 @@ class RootOptions(msgspec.Struct, kw_only=True):
     auth_tokens: Mapping[str, str] | None = None
     tls: TLSConfig | None = None
     limits: Limits | None = None
+    ext_types: Sequence[ExtType] = ()
     plugins: PluginManager | None = None
     heartbeat_interval: float | None = None
     heartbeat_timeout: float | None = None
@@ -127,6 +129,8 @@ def make_root(options: RootOptions, environ: Mapping[str, str] = os.environ) -> 
         is_root=True,
         runtime_vars={"_is_root": True, "_debug_mode": False},
     )
+    names_of(options.ext_types)  # what children could not import is said here, to whom it concerns
+    actor.use_ext_types(options.ext_types)
     actor.tls = load_tls(options.tls, environ)
     actor.heartbeats.default = heartbeat
     actor.tokens = ClientTokens(options.auth_tokens)

@@ -21,7 +21,7 @@ import trio
 from tractor_core.errors import FrameTooLarge, MsgTooLarge, TransportClosed
 from tractor_core.msg import types as m
 from tractor_core.msg.boxing import brief
-from tractor_core.msg.codec import MsgCodec, wire_codec
+from tractor_core.msg.codec import Codecs, MsgCodec, wire_codec
 from tractor_core.plugin.manager import PluginManager
 from tractor_core.protocol.chunks import ChunkError, Joiner
 from tractor_core.protocol.credit import Account
@@ -169,6 +169,11 @@ class Channel(SendingHalf):
     @property
     def raddr(self) -> Address:
         return self.connection.remote
+
+    def use_codecs(self, codecs: Codecs) -> None:
+        """Encode and decode with the tree's own types from here on. For the runtime, before any dialog."""
+        self.codec = codecs[self.codec.name]
+        self._encode = self.codec.encode
 
     def connected(self) -> bool:
         """Whether messages can be exchanged now."""

@@ -6,6 +6,7 @@ No I/O and no trio; imports :mod:`tractor_core.errors` and msgspec.
 from __future__ import annotations
 
 from .codec import MsgCodec, MsgDec, apply_codec, current_codec, limit_plds, mk_codec, mk_dec
+from .extension import ExtType
 from .namespace import NamespacePath
 from .struct import Struct
 from .types import (
@@ -46,6 +47,7 @@ __all__ = [
     "Chunk",
     "Credit",
     "Error",
+    "ExtType",
     "Hello",
     "Message",
     "Msg",

@@ -35,11 +35,15 @@ def type_hints(function: Callable[..., Any]) -> dict[str, Any]:
         return hints
 
 
-def decodable(annotation: Any) -> Any:
+def _known_to_msgspec_only(kind: Any) -> bool:
+    return False
+
+
+def decodable(annotation: Any, knows: Callable[[Any], bool] = _known_to_msgspec_only) -> Any:
     """The annotation where values can be decoded into it, else ``Any``.
 
-    A type counts as decodable when msgspec knows every part of it and can build a decoder: a class of the
-    user's that it does not know would build and then refuse every value.
+    A type counts as decodable when msgspec, or ``knows(class)``, knows every part of it and a decoder can be
+    built: a class of the user's that neither knows would build and then refuse every value.
     """
     if annotation is inspect.Parameter.empty:
         return Any
@@ -49,7 +53,7 @@ def decodable(annotation: Any) -> Any:
     except TypeError:
         pass  # not hashable, such as Annotated with a list in it
     try:
-        known = not _holds_custom(msgspec.inspect.type_info(annotation), set())
+        known = not _holds_unknown(msgspec.inspect.type_info(annotation), knows, set())
         msgspec.msgpack.Decoder(annotation)
         msgspec.json.Decoder(annotation)
     except Exception:
@@ -58,7 +62,7 @@ def decodable(annotation: Any) -> Any:
 
 
 def payload_annotation(function: Callable[..., Any], hints: dict[str, Any]) -> Any:
-    """The type of what a caller receives: the result, or the items of an async generator.
+    """What a caller receives is annotated with: the result, or the items of an async generator.
 
     No annotation, and ``None``, are ``Any``: unchecked.
     """
@@ -68,7 +72,7 @@ def payload_annotation(function: Callable[..., Any], hints: dict[str, Any]) -> A
         annotation = items[0] if items and get_origin(annotation) in _ASYNC_ITERATORS else Any
     if annotation in (None, type(None), typing.NoReturn, typing.Never):
         return Any
-    return decodable(annotation)
+    return annotation
 
 
 def _single_hint(function: Callable[..., Any], name: str, annotation: Any) -> Any:
@@ -82,15 +86,15 @@ def _single_hint(function: Callable[..., Any], name: str, annotation: Any) -> An
         return Any
 
 
-def _holds_custom(node: Any, seen: set[int]) -> bool:
-    """Whether a ``msgspec.inspect`` type has a ``CustomType`` anywhere in it."""
+def _holds_unknown(node: Any, knows: Callable[[Any], bool], seen: set[int]) -> bool:
+    """Whether a ``msgspec.inspect`` type has a class anywhere in it that nobody knows."""
     if id(node) in seen:
         return False
     seen.add(id(node))
     if isinstance(node, (tuple, list)):
-        return any(_holds_custom(item, seen) for item in node)
+        return any(_holds_unknown(item, knows, seen) for item in node)
     if not isinstance(node, (msgspec.inspect.Type, msgspec.inspect.Field)):
         return False
     if isinstance(node, msgspec.inspect.CustomType):
-        return True
-    return any(_holds_custom(getattr(node, name), seen) for name in node.__struct_fields__)
+        return not knows(node.cls)
+    return any(_holds_unknown(getattr(node, name), knows, seen) for name in node.__struct_fields__)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Collection
-from typing import Any, Final, NoReturn, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
@@ -12,20 +12,13 @@ from msgspec import UNSET, Raw, UnsetType
 from tractor_core.errors import MsgTypeError
 
 from .annotations import decodable
+from .codec import MsgCodec
 from .paths import describe, mismatch
-from .payload import CodecName, Encoded
+from .payload import Encoded
 
 _KIND = inspect.Parameter
 Decode: TypeAlias = Callable[[Encoded], Any]
 Bound: TypeAlias = tuple[list[Any], dict[str, Any]]
-
-_FORMATS: Final[dict[str, Any]] = {"msgpack": msgspec.msgpack, "json": msgspec.json}
-
-
-def decoder_for(codec: str, kind: Any) -> Decode:
-    """A function that decodes one encoding into one type."""
-    decode: Decode = _FORMATS[codec].Decoder(kind).decode
-    return decode
 
 
 class Parameter:
@@ -33,14 +26,14 @@ class Parameter:
 
     __slots__ = ("by_name", "by_position", "name", "required", "type")
 
-    def __init__(self, parameter: inspect.Parameter, annotation: Any) -> None:
+    def __init__(self, parameter: inspect.Parameter, annotation: Any, codec: MsgCodec) -> None:
         self.name = parameter.name
         self.required = parameter.default is parameter.empty
         self.by_position = parameter.kind in (_KIND.POSITIONAL_ONLY, _KIND.POSITIONAL_OR_KEYWORD)
         self.by_name = parameter.kind in (_KIND.KEYWORD_ONLY, _KIND.POSITIONAL_OR_KEYWORD)
-        kind = decodable(annotation)
+        kind = decodable(annotation, codec.knows)
         if parameter.default is None and kind is not Any:
-            kind = decodable(kind | None)
+            kind = decodable(kind | None, codec.knows)
         self.type: Any = kind
 
 
@@ -65,18 +58,18 @@ class Parameters(msgspec.Struct):
 
 
 class Binder:
-    """Decodes the arguments for one function in one encoding."""
+    """Decodes the arguments for one function by one codec."""
 
-    def __init__(self, parameters: Parameters, codec: CodecName) -> None:
+    def __init__(self, parameters: Parameters, codec: MsgCodec) -> None:
         self._parameters = parameters
         self._name = parameters.name
         self._codec = codec
         self._most = len(parameters.positional)
-        self._decode_array = decoder_for(codec, list[Raw])
-        self._decode_any = decoder_for(codec, Any)
-        self._positional = [(p.name, p.type, decoder_for(codec, p.type)) for p in parameters.positional]
+        self._decode_array = codec.decoder(list[Raw])
+        self._decode_any = codec.decoder(Any)
+        self._positional = [(p.name, p.type, codec.decoder(p.type)) for p in parameters.positional]
         rest = parameters.rest_type
-        self._rest = None if rest is UNSET else (rest, decoder_for(codec, rest))
+        self._rest = None if rest is UNSET else (rest, codec.decoder(rest))
         #: How to decode the keyword arguments after so many positional ones.
         self._by_count: list[Keywords | None] = [None] * (self._most + 1)
 
@@ -130,7 +123,7 @@ class Binder:
 class Keywords:
     """Decodes the keyword arguments that may follow ``count`` positional ones."""
 
-    def __init__(self, parameters: Parameters, count: int, codec: CodecName) -> None:
+    def __init__(self, parameters: Parameters, count: int, codec: MsgCodec) -> None:
         self._name = parameters.name
         self._taken = frozenset(p.name for p in parameters.positional[:count])
         left = [p for p in parameters.each if p.name not in self._taken]
@@ -141,18 +134,17 @@ class Keywords:
         self._known = frozenset(self._types)
         self._demanding = bool(self._lacking or self._required)
         self._others = parameters.names_type
-        self._decode_any = decoder_for(codec, Any)
-        self._codec = codec
+        self._decode_any = codec.decoder(Any)
         self.decode: Callable[[Raw], dict[str, Any]]
         if self._others is UNSET and any(kind is not Any for kind in self._types.values()):
-            self._decode_struct = decoder_for(codec, _struct_of(parameters.name, left))
+            self._decode_struct = codec.decoder(_struct_of(parameters.name, left))
             self.decode = self._decode_typed
         else:
             others_plain = self._others is UNSET or self._others is Any
             plain = others_plain and all(kind is Any for kind in self._types.values())
-            self._decode_map = decoder_for(codec, dict[str, Any] if plain else dict[str, Raw])
-            self._decoders = None if plain else {n: decoder_for(codec, t) for n, t in self._types.items()}
-            self._decode_other = None if plain else decoder_for(codec, Any if others_plain else self._others)
+            self._decode_map = codec.decoder(dict[str, Any] if plain else dict[str, Raw])
+            self._decoders = None if plain else {n: codec.decoder(t) for n, t in self._types.items()}
+            self._decode_other = None if plain else codec.decoder(Any if others_plain else self._others)
             self.decode = self._decode_named
 
     def _decode_typed(self, raw: Raw) -> dict[str, Any]:

@@ -10,18 +10,19 @@ another codec must be decoded and encoded again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar, Token
-from functools import cache
-from typing import Any, Final, NoReturn, cast
+from functools import cache, lru_cache
+from typing import Any, Final, NoReturn, TypeAlias, cast
 
 import msgspec
 from msgspec import Raw
 
 from .envelope import without_payloads
+from .extension import ExtType
 from .paths import MAX_DEPTH, UNREADABLE, encoding_fault, is_deep, too_deep
-from .payload import CODEC_NAMES, CodecName, DecHook, EncHook, Encoded, MsgDec, PayloadTypes
+from .payload import CODEC_NAMES, CodecName, DecHook, EncHook, Encoded, MsgDec, PayloadTypes, by_hooks
 from .types import Message, MsgType, PayloadMsg, Return, Start
 
 #: Bytes that can head a msgpack map or array; a frame with few of them cannot be deep.
@@ -123,6 +124,26 @@ class MsgCodec:
         """The same hooks with another payload type."""
         return MsgCodec(self.name, self._types.limited_to(spec))
 
+    def atop(self, base: MsgCodec) -> MsgCodec:
+        """This in the encoding of ``base``, with its extension types besides.
+
+        ``ValueError`` where a code means one type here and another one there.
+        """
+        return _atop(self, base) if base.ext_types else self.over(base.name)
+
+    @property
+    def ext_types(self) -> tuple[ExtType, ...]:
+        """The types that are marked on the wire."""
+        return self._types.ext_types
+
+    def knows(self, kind: Any) -> bool:
+        """Whether a class that msgspec does not know can be decoded into."""
+        return self._types.knows(kind)
+
+    def decoder(self, spec: Any) -> Callable[[Encoded], Any]:
+        """A function that decodes payloads of type ``spec``; it raises whatever msgspec or a hook does."""
+        return self._types.decoder(self.name, spec)
+
     def __repr__(self) -> str:
         return f"<MsgCodec {self.name} pld_spec={self.pld_spec}>"
 
@@ -175,6 +196,11 @@ def _parts(msg: object) -> list[tuple[str, Any]]:
 _FORMATS: Final[dict[str, Any]] = {"msgpack": msgspec.msgpack, "json": msgspec.json}
 
 
+@lru_cache(maxsize=256)
+def _atop(codec: MsgCodec, base: MsgCodec) -> MsgCodec:
+    return MsgCodec(base.name, codec._types.atop(base._types))
+
+
 def wire_codec(name: str = "msgpack") -> MsgCodec:
     """The codec of channels that settled on ``name``; one immutable object per process."""
     if name not in _FORMATS:
@@ -187,12 +213,23 @@ def _plain_codec(name: CodecName) -> MsgCodec:
     return MsgCodec(name, PayloadTypes())
 
 
+#: How one tree talks: a codec for each encoding.
+Codecs: TypeAlias = Mapping[CodecName, MsgCodec]
+
+
+def tree_codecs(ext_types: Sequence[ExtType] = ()) -> Codecs:
+    """The codecs of a tree's channels, with its extension types; ``ValueError`` where two collide."""
+    if not ext_types:
+        return {name: wire_codec(name) for name in CODEC_NAMES}
+    return {name: MsgCodec(name, PayloadTypes(ext_types=ext_types)) for name in CODEC_NAMES}
+
+
 def mk_codec(
     pld_spec: Any = Any,
     *,
     enc_hook: EncHook | None = None,
     dec_hook: DecHook | None = None,
-    ext_types: Sequence[type] = (),
+    ext_types: Sequence[type | ExtType] = (),
     name: CodecName = "msgpack",
 ) -> MsgCodec:
     """A codec for payloads of type ``pld_spec`` with types of your own.
@@ -200,10 +237,11 @@ def mk_codec(
     ``enc_hook(value)`` turns a value that msgspec does not know into one that it does;
     ``dec_hook(type, value)`` turns that back where a type is annotated. Types listed in ``ext_types`` are
     marked on the wire (msgpack extensions, numbered in the order given, so both sides must list
-    them alike) and come back without any annotation; JSON has no such marks. ``ValueError`` for
-    ``ext_types`` without both hooks, ``TypeError`` for a spec that cannot be decoded.
+    them alike) and come back without any annotation; JSON has no such marks. An :class:`ExtType` among them
+    brings its own code and functions. ``ValueError`` for other ``ext_types`` without both hooks, or with
+    codes that collide, ``TypeError`` for a spec that cannot be decoded.
     """
-    return MsgCodec(name, PayloadTypes(pld_spec, enc_hook, dec_hook, ext_types))
+    return MsgCodec(name, PayloadTypes(pld_spec, enc_hook, dec_hook, by_hooks(ext_types, enc_hook, dec_hook)))
 
 
 def mk_dec(
@@ -266,6 +304,7 @@ def _reset(token: Token[MsgCodec | None]) -> None:
 __all__ = [
     "CODEC_NAMES",
     "CodecName",
+    "Codecs",
     "MsgCodec",
     "MsgDec",
     "apply_codec",
@@ -273,5 +312,6 @@ __all__ = [
     "limit_plds",
     "mk_codec",
     "mk_dec",
+    "tree_codecs",
     "wire_codec",
 ]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final, Literal, TypeAlias, cast
+from functools import cached_property, partial
+from typing import Any, Final, Literal, TypeAlias, cast, get_origin
 
 import msgspec
 from msgspec import Raw
 
+from .extension import CODES, ExtType, checked
 from .paths import mismatch
 
 #: The two encodings; the handshake settles which one a channel uses.
@@ -56,64 +58,124 @@ class MsgDec:
 
 
 class PayloadTypes:
-    """What a codec knows of payloads, apart from the encoding: their type, and hooks for what
-    msgspec does not know. Immutable."""
+    """What a codec knows of payloads, apart from the encoding: their type, and how what msgspec does
+    not know becomes something that it does. Immutable."""
 
     def __init__(
         self,
         spec: Any = Any,
         enc_hook: EncHook | None = None,
         dec_hook: DecHook | None = None,
-        ext_types: Sequence[type] = (),
+        ext_types: Sequence[ExtType] = (),
     ) -> None:
-        if ext_types and (enc_hook is None or dec_hook is None):
-            raise ValueError("ext_types need both an enc_hook and a dec_hook")
-        if len(ext_types) > 128:
-            raise ValueError(f"at most 128 ext_types, got {len(ext_types)}")
         self.spec = spec
+        self.ext_types = checked(ext_types)
         self._enc_hook = enc_hook
         self._dec_hook = dec_hook
-        self._ext_types = tuple(ext_types)
-        self._codes = {kind: code for code, kind in enumerate(self._ext_types)}
+        self._by_type = {ext_type.type: ext_type for ext_type in self.ext_types}
+        self._by_code = {ext_type.code: ext_type for ext_type in self.ext_types}
         #: Whether values need no hook to be encoded.
-        self.plain = enc_hook is None
+        self.plain = enc_hook is None and not ext_types
 
     def limited_to(self, spec: Any) -> PayloadTypes:
         """The same hooks with another type."""
-        return PayloadTypes(spec, self._enc_hook, self._dec_hook, self._ext_types)
+        return PayloadTypes(spec, self._enc_hook, self._dec_hook, self.ext_types)
+
+    def atop(self, base: PayloadTypes) -> PayloadTypes:
+        """These, with the extension types of ``base`` besides; ``ValueError`` where two collide."""
+        return PayloadTypes(self.spec, self._enc_hook, self._dec_hook, (*base.ext_types, *self.ext_types))
+
+    def knows(self, kind: Any) -> bool:
+        """Whether a class that msgspec does not know can be decoded into."""
+        return self._dec_hook is not None or (get_origin(kind) or kind) in self._by_type
 
     def encoding_hook(self, name: CodecName) -> EncHook | None:
         """What an encoder of this format calls for values it does not know."""
-        if self._ext_types and name == "msgpack":
-            return self._encode_extension
-        return self._enc_hook
+        if not self.ext_types:
+            return self._enc_hook
+        return self._encode_marked if name == "msgpack" else self._encode_plain
 
     def decoder(self, name: CodecName, spec: Any) -> Callable[[Encoded], Any]:
         """A function that decodes values of type ``spec``; raises whatever msgspec or a hook does."""
-        hook = self._decode_custom if self._dec_hook is not None else None
+        hook = None if self._dec_hook is None and not self.ext_types else self._decode_custom
         if name == "json":
             return cast("Callable[[Encoded], Any]", msgspec.json.Decoder(spec, dec_hook=hook).decode)
-        ext_hook = self._decode_extension if self._ext_types else None
+        ext_hook = self._decode_marked if self.ext_types else None
         return msgspec.msgpack.Decoder(spec, dec_hook=hook, ext_hook=ext_hook).decode
 
-    def _encode_extension(self, value: Any) -> Any:
-        assert self._enc_hook is not None
-        plain = self._enc_hook(value)
-        code = self._codes.get(type(value))
-        if code is None:
-            return plain
-        data = msgspec.msgpack.encode(plain, enc_hook=self._encode_extension)
-        return msgspec.msgpack.Ext(code, data)
+    def _encode_plain(self, value: Any) -> Any:
+        ext_type = self._by_type.get(type(value))
+        if ext_type is not None:
+            return ext_type.to_plain(value)
+        if self._enc_hook is None:
+            raise TypeError(f"Encoding objects of type {type(value).__qualname__} is unsupported")
+        return self._enc_hook(value)
 
-    def _decode_extension(self, code: int, data: memoryview) -> Any:
-        if not 0 <= code < len(self._ext_types):
+    def _encode_marked(self, value: Any) -> Any:
+        plain = self._encode_plain(value)
+        ext_type = self._by_type.get(type(value))
+        if ext_type is None:
+            return plain
+        data = msgspec.msgpack.encode(plain, enc_hook=self._encode_marked)
+        return msgspec.msgpack.Ext(ext_type.code, data)
+
+    def _decode_marked(self, code: int, data: memoryview) -> Any:
+        ext_type = self._by_code.get(code)
+        if ext_type is None:
             raise ValueError(f"unknown extension type {code}")
-        assert self._dec_hook is not None
-        plain = msgspec.msgpack.decode(data, ext_hook=self._decode_extension)
-        return self._dec_hook(self._ext_types[code], plain)
+        decode = self._plain_decoder(ext_type)
+        return _made(ext_type, lambda: decode(data))
+
+    def _plain_decoder(self, ext_type: ExtType) -> Callable[[Encoded], Any]:
+        # Made on demand: extension types may hold each other.
+        decode = self._plain_decoders.get(ext_type.code)
+        if decode is None:
+            decode = self._plain_decoders[ext_type.code] = self.decoder("msgpack", ext_type.plain_type)
+        return decode
+
+    @cached_property
+    def _plain_decoders(self) -> dict[int, Callable[[Encoded], Any]]:
+        return {}
 
     def _decode_custom(self, kind: Any, value: Any) -> Any:
-        assert self._dec_hook is not None
-        if isinstance(kind, type) and isinstance(value, kind):
+        of_class = get_origin(kind) or kind
+        if isinstance(of_class, type) and isinstance(value, of_class):
             return value  # an extension has already become what it should be
+        ext_type = self._by_type.get(of_class)
+        if ext_type is not None:
+            plain_type = ext_type.plain_type
+            return _made(ext_type, lambda: msgspec.convert(value, plain_type, dec_hook=self._decode_custom))
+        if self._dec_hook is None:
+            raise TypeError(f"Expected `{of_class.__qualname__}`, got `{type(value).__qualname__}`")
         return self._dec_hook(kind, value)
+
+
+def _made(ext_type: ExtType, decode: Callable[[], Any]) -> Any:
+    """The value of a plain form.
+
+    Whatever is wrong is a ``ValueError``: the decoder around this adds to one where that is.
+    """
+    try:
+        return ext_type.from_plain(decode())
+    except MemoryError:
+        raise
+    except Exception as error:
+        reason = str(error).replace(" - at ", " in its plain form, at ") or type(error).__name__
+        raise ValueError(f"not a `{ext_type.type.__qualname__}`: {reason}") from error
+
+
+def by_hooks(
+    ext_types: Sequence[type | ExtType], enc_hook: EncHook | None, dec_hook: DecHook | None
+) -> list[ExtType]:
+    """Extension types of a codec: classes alone are numbered in their order and converted by the hooks."""
+    found = []
+    for code, kind in enumerate(ext_types):
+        if isinstance(kind, ExtType):
+            found.append(kind)
+        elif enc_hook is None or dec_hook is None:
+            raise ValueError("ext_types need both an enc_hook and a dec_hook, or to be ExtType objects")
+        elif code not in CODES:
+            raise ValueError(f"at most {len(CODES)} ext_types, got {len(ext_types)}")
+        else:
+            found.append(ExtType(kind, code, enc_hook, partial(dec_hook, kind)))
+    return found

@@ -16,85 +16,120 @@ from weakref import WeakKeyDictionary
 from msgspec import Raw
 
 from .annotations import decodable, payload_annotation, type_hints
-from .binding import Binder, Bound, Decode, Parameter, Parameters, decoder_for
-from .codec import wire_codec
+from .binding import Binder, Bound, Decode, Parameter, Parameters
+from .codec import MsgCodec, wire_codec
 from .namespace import context_mark
 from .paths import mismatch
-from .payload import CodecName
 
 #: Result types for which the exact type of the value tells all; others are checked by a round trip.
 _EXACT: frozenset[Any] = frozenset({bool, int, float, str, bytes, list, dict})
+
+#: For how many codecs a signature is kept decoded; a program has few, unless it makes one for every call.
+_CODECS_KEPT = 16
 
 
 class Signature:
     """How one function's arguments and result travel. Holds no reference to the function.
 
-    ``skip`` names parameters that the runtime fills itself. ``result_type`` is the type of the result,
-    or of the items of an async generator function; ``Any`` where it is not checked.
+    ``skip`` names parameters that the runtime fills itself. What an annotation means depends on the codec,
+    which may know more types than msgspec does.
     """
 
     def __init__(self, function: Callable[..., Any], skip: Collection[str] = ()) -> None:
         self.name: Final = function.__qualname__
         hints = type_hints(function)
-        self.result_type: Final = payload_annotation(function, hints)
-        self.parameters: Final = Parameters(self.name, only_names=bool(skip))
-        for parameter in inspect.signature(function).parameters.values():
-            annotation = hints.get(parameter.name, Any)
-            if parameter.name in skip:
-                continue
-            if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
-                self.parameters.rest_type = decodable(annotation)
-            elif parameter.kind is inspect.Parameter.VAR_KEYWORD:
-                self.parameters.names_type = decodable(annotation)
-            else:
-                self.parameters.each.append(Parameter(parameter, annotation))
-        self._binders: Final[dict[str, Binder]] = {}
-        self._result_decoders: Final[dict[str, Decode]] = {}
+        self._result_annotation: Final = payload_annotation(function, hints)
+        self._only_names: Final = bool(skip)
+        self._parameters: Final = [
+            (parameter, hints.get(parameter.name, Any))
+            for parameter in inspect.signature(function).parameters.values()
+            if parameter.name not in skip
+        ]
+        self._by_codec: Final[dict[MsgCodec, CodedSignature]] = {}
 
-    def bind(self, args: Raw, kwargs: Raw, codec: CodecName = "msgpack") -> Bound:
+    @property
+    def result_type(self) -> Any:
+        """The type of the result, or of an async generator's items, by msgspec alone; ``Any``: unchecked."""
+        return self.by(wire_codec()).result_type
+
+    def by(self, codec: MsgCodec) -> CodedSignature:
+        """The signature in the eyes of one codec; built when first asked for."""
+        coded = self._by_codec.get(codec)
+        if coded is None:
+            if len(self._by_codec) >= _CODECS_KEPT:
+                self._by_codec.clear()
+            parameters = self._parameters_by(codec)
+            result_type = decodable(self._result_annotation, codec.knows)
+            coded = self._by_codec[codec] = CodedSignature(parameters, result_type, codec)
+        return coded
+
+    def _parameters_by(self, codec: MsgCodec) -> Parameters:
+        found = Parameters(self.name, only_names=self._only_names, each=[])
+        for parameter, annotation in self._parameters:
+            if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
+                found.rest_type = decodable(annotation, codec.knows)
+            elif parameter.kind is inspect.Parameter.VAR_KEYWORD:
+                found.names_type = decodable(annotation, codec.knows)
+            else:
+                found.each.append(Parameter(parameter, annotation, codec))
+        return found
+
+    def __repr__(self) -> str:
+        return f"<Signature {self.name}>"
+
+
+class CodedSignature:
+    """A function's signature by one codec: decodes arguments and results, and checks results.
+
+    ``result_type`` is the type of the result, or of the items of an async generator function; ``Any`` where
+    it is not checked.
+    """
+
+    def __init__(self, parameters: Parameters, result_type: Any, codec: MsgCodec) -> None:
+        self.name: Final = parameters.name
+        self.result_type: Final = result_type
+        self._codec: Final = codec
+        self._binder: Final = Binder(parameters, codec)
+        self._decode_result: Final[Decode] = codec.decoder(result_type)
+
+    def bind(self, args: Raw, kwargs: Raw) -> Bound:
         """Decode a call's arguments: ``(args, kwargs)``, ready to be passed on.
 
         ``MsgTypeError`` names the argument that is wrong, missing or too much, and the path inside it.
         """
-        binder = self._binders.get(codec)
-        if binder is None:
-            binder = self._binders[codec] = Binder(self.parameters, codec)
-        return binder.bind(args, kwargs)
+        return self._binder.bind(args, kwargs)
 
-    def decode_result(self, raw: Raw, codec: CodecName = "msgpack") -> Any:
+    def decode_result(self, raw: Raw) -> Any:
         """Decode what the function returned or yielded; ``MsgTypeError`` when it is something else."""
-        decode = self._result_decoders.get(codec)
-        if decode is None:
-            decode = self._result_decoders[codec] = decoder_for(codec, self.result_type)
         try:
-            return decode(raw)
+            return self._decode_result(raw)
         except Exception as error:
-            self._refuse_result(error, raw, codec)
+            self._refuse_result(error, raw)
 
-    def check_result(self, value: Any, codec: CodecName = "msgpack") -> Any:
+    def check_result(self, value: Any, *, encoded: bool = False) -> Any:
         """Check what the function returned or yielded, before it is sent.
 
-        Returns what to put in the message: the value, or its encoding where checking took one.
-        Raises ``MsgTypeError``, and for what cannot be encoded what ``MsgCodec.encode`` does.
+        Returns what to put in the message: the value, or its encoding where checking took one or where it
+        is to be ``encoded`` by this codec in any case. Raises ``MsgTypeError``, and for what cannot be
+        encoded what ``MsgCodec.encode`` does.
         """
         kind = self.result_type
-        if kind is Any or (type(value) is kind and kind in _EXACT):
+        exact = kind is Any or (type(value) is kind and kind in _EXACT)
+        if exact and not encoded:
             return value
-        raw = wire_codec(codec).encode_payload(value, "result")
-        self.decode_result(raw, codec)
+        raw = self._codec.encode_payload(value, "result")
+        if not exact:
+            self.decode_result(raw)
         return raw
 
-    def _refuse_result(self, error: Exception, raw: Raw, codec: CodecName) -> NoReturn:
+    def _refuse_result(self, error: Exception, raw: Raw) -> NoReturn:
         raise mismatch(
             error,
             raw,
             subject=f"result of {self.name}()",
             expected=self.result_type,
-            decode_any=decoder_for(codec, Any),
+            decode_any=self._codec.decoder(Any),
         ) from error
-
-    def __repr__(self) -> str:
-        return f"<Signature {self.name}>"
 
 
 class SignatureCache:
@@ -117,4 +152,4 @@ class SignatureCache:
         return signature
 
 
-__all__ = ["Signature", "SignatureCache"]
+__all__ = ["CodedSignature", "Signature", "SignatureCache"]

@@ -15,6 +15,8 @@ from msgspec import Raw
 
 from tractor_core.seams import TLSConfig
 
+from .extension import ExtNames
+
 #: What both sides must speak.
 PROTOCOL = "tractor-core/1"
 
@@ -295,6 +297,8 @@ class ActorSpec(msgspec.Struct, omit_defaults=True):
     runtime_vars: dict[str, Any] = {}
     main: MainModule | None = None
     infect_asyncio: bool = False
+    #: How the tree's own types travel, by names that this actor imports as it does modules.
+    ext_types: list[ExtNames] = []
 
 
 class Bootstrap(msgspec.Struct):

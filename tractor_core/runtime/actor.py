@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from itertools import chain
 from typing import Any, TypeVar
 
 import msgspec
@@ -20,7 +21,9 @@ from tractor_core.ipc.endpoint import Endpoint
 from tractor_core.ipc.handed import HandedConnections
 from tractor_core.ipc.limits import Limits
 from tractor_core.log import get_logger
+from tractor_core.msg.codec import Codecs, tree_codecs
 from tractor_core.msg.exposure import Exposed
+from tractor_core.msg.extension import ExtType
 from tractor_core.msg.types import Aid, Cancel
 from tractor_core.plugin.manager import PluginManager
 from tractor_core.protocol.auth import ClientTokens
@@ -78,6 +81,9 @@ class Actor:
         self.transports: list[str] = []
         self.start_method = "subprocess"
         self.loglevel: str | None = None
+        #: How the tree's own types travel, and how its channels therefore encode: see :meth:`use_ext_types`.
+        self.ext_types: tuple[ExtType, ...] = ()
+        self.codecs: Codecs = tree_codecs()
         #: Certificate and key for the transports that use TLS.
         self.tls: TLSConfig | None = None
         #: Who may connect as a client. Not inherited by children.
@@ -146,6 +152,16 @@ class Actor:
 
     def __repr__(self) -> str:
         return f"<Actor {self.aid} pid={self.aid.pid or os.getpid()}>"
+
+    def use_ext_types(self, ext_types: Sequence[ExtType]) -> None:
+        """Let values of these types travel, from here on and in all children. Before any dialog.
+
+        ``ValueError`` where two of them collide.
+        """
+        self.codecs = tree_codecs(ext_types)
+        self.ext_types = tuple(ext_types)
+        for channel in chain.from_iterable(self.peers.values()):
+            channel.use_codecs(self.codecs)
 
     def furnish(self, thing: object) -> None:
         """Keep an object of a room above (its supervisor, its registrar) for :meth:`room`."""
@@ -284,6 +300,7 @@ class Actor:
         await self._run_channel(channel, leftover)
 
     def _add(self, channel: Channel, heartbeat: Heartbeat | None = None) -> None:
+        channel.use_codecs(self.codecs)
         self.peers.setdefault(channel.aid.uuid, []).append(channel)
         self.heartbeats.watch(channel, heartbeat)
 

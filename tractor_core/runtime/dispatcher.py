@@ -17,7 +17,7 @@ from tractor_core.protocol.dialog import Dialog, Side
 
 from .actor import Actor
 from .context import Context
-from .payload import payloads_for
+from .payload import codec_in_force, payloads_for
 from .serving import ServedCall, serve_call, serve_context, serve_generator
 from .system import PREFIX
 
@@ -107,10 +107,10 @@ class Dispatcher:
         actor = self._actor
         if endpoint.functype != message.functype:
             raise TypeError(f"{message.target} is of kind {endpoint.functype}, not {message.functype}")
-        name = channel.codec.name
-        signature = endpoint.signature
-        args, kwargs = signature.bind(message.args, message.kwargs, name)
-        check = partial(signature.check_result, codec=name)
+        applied = codec_in_force(channel)
+        signature = endpoint.signature.by(applied or channel.codec)
+        args, kwargs = signature.bind(message.args, message.kwargs)
+        check = partial(signature.check_result, encoded=applied is not None and not applied.plain)
         dialog = Dialog(Side.CALLEE, message.cid, endpoint.functype, channel.account)
         if endpoint.functype == "asyncfunc":
             served = ServedCall(channel, dialog)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -43,7 +42,7 @@ def make_context(
     payloads = payloads_for(channel, mark)
     decode_result = None
     if signature is not None and not payloads.typed:
-        decode_result = partial(signature.decode_result, codec=channel.codec.name)
+        decode_result = signature.by(payloads.codec).decode_result
     # For a generator the signature's type is that of its items; its own end carries nothing.
     items = functype == "asyncgen"
     context = Context(

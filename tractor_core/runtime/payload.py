@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from functools import cache, lru_cache
+from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -10,75 +11,88 @@ import msgspec
 from tractor_core.ipc.channel import Channel
 from tractor_core.msg.codec import MsgCodec, current_codec, mk_codec, wire_codec
 from tractor_core.msg.namespace import ContextMark
-from tractor_core.msg.payload import CodecName
+from tractor_core.msg.signature import Signature
 
 
 class Payloads:
     """The payload side of a codec.
 
-    ``typed`` says whether a type restricts what may be sent, ``by_contract`` whether the dialog's own
+    ``plain`` says whether values are encoded as the channel encodes any message, without another hook;
+    ``typed`` whether a type restricts what may be sent, ``by_contract`` whether the dialog's own
     ``@context(...)`` says so, which no codec in force overrides.
     """
 
-    __slots__ = ("_codec", "by_contract", "decode", "typed")
+    __slots__ = ("by_contract", "codec", "decode", "plain", "typed")
 
-    def __init__(self, codec: MsgCodec, *, typed: bool = False, by_contract: bool = False) -> None:
-        self._codec = codec
+    def __init__(
+        self, codec: MsgCodec, *, plain: bool = True, typed: bool = False, by_contract: bool = False
+    ) -> None:
+        self.codec = codec
         self.decode = codec.dec.decode
+        self.plain = plain
         self.typed = typed
         self.by_contract = by_contract
 
-    @property
-    def plain(self) -> bool:
-        """Whether values are encoded like any message, without a hook."""
-        return self._codec.plain
-
     def prepare(self, value: Any) -> Any:
         """What to put in a message: the value itself, or its encoding where a hook must see it."""
-        return value if self._codec.plain else self._codec.encode_payload(value)
+        return value if self.plain else self.codec.encode_payload(value)
 
     def check(self, value: Any) -> Any:
         """Prepare a value after a round trip; ``MsgTypeError`` where the peer would refuse it."""
         if not self.typed:
             return self.prepare(value)
-        payload = self._codec.encode_payload(value)
+        payload = self.codec.encode_payload(value)
         self.decode(payload)
         return payload
 
     def round_trip(self, value: Any) -> Any:
         """The value as it arrives at the peer."""
-        return self.decode(self._codec.encode_payload(value))
+        return self.decode(self.codec.encode_payload(value))
 
 
 def payloads_for(channel: Channel, mark: ContextMark | None = None) -> Payloads:
     """The payloads of a new dialog: by its contract, else by the codec in force in this task."""
-    name = channel.codec.name
     if mark is not None and (mark.pld_spec is not msgspec.UNSET or mark.enc_hook or mark.dec_hook):
-        return _by_contract(mark, name)
-    codec = codec_in_force(channel)
-    return _plain(name) if codec is None else Payloads(codec, typed=codec.pld_spec is not Any)
+        return _by_contract(mark, channel.codec)
+    applied = _applied(channel)
+    if applied is None:
+        return _plain(channel.codec)
+    codec = applied.atop(channel.codec)
+    return Payloads(codec, plain=applied.plain, typed=codec.pld_spec is not Any)
 
 
 def codec_in_force(channel: Channel) -> MsgCodec | None:
-    """What ``apply_codec()`` put in force in this task, in the channel's encoding; None for nothing.
+    """What ``apply_codec()`` put in force in this task, as it is over this channel; None for nothing.
 
-    ``Channel.apply_codec()`` wins.
+    ``Channel.apply_codec()`` wins. The extension types of the tree are part of it.
     """
+    applied = _applied(channel)
+    return None if applied is None else applied.atop(channel.codec)
+
+
+def result_decoder(channel: Channel, signature: Signature) -> Callable[[Any], Any]:
+    """What decodes the result of a call: by the type in force, else by the function's annotation."""
+    codec = codec_in_force(channel) or channel.codec
+    if codec.pld_spec is not Any:
+        return codec.decode_payload
+    return signature.by(codec).decode_result
+
+
+def _applied(channel: Channel) -> MsgCodec | None:
     codec = channel.payload_codec or current_codec()
-    return None if codec is _DEFAULT else codec.over(channel.codec.name)
+    return None if codec is _DEFAULT else codec
 
 
 _DEFAULT = wire_codec("msgpack")
 
 
-@cache
-def _plain(name: CodecName) -> Payloads:
-    return Payloads(wire_codec(name))
+@lru_cache(maxsize=64)
+def _plain(codec: MsgCodec) -> Payloads:
+    return Payloads(codec)
 
 
 @lru_cache(maxsize=1024)
-def _by_contract(mark: ContextMark, name: CodecName) -> Payloads:
+def _by_contract(mark: ContextMark, codec: MsgCodec) -> Payloads:
     typed = mark.pld_spec is not msgspec.UNSET
-    spec = mark.pld_spec if typed else Any
-    codec = mk_codec(spec, enc_hook=mark.enc_hook, dec_hook=mark.dec_hook, name=name)
-    return Payloads(codec, typed=typed, by_contract=True)
+    own = mk_codec(mark.pld_spec if typed else Any, enc_hook=mark.enc_hook, dec_hook=mark.dec_hook)
+    return Payloads(own.atop(codec), plain=own.plain, typed=typed, by_contract=True)

@@ -21,6 +21,7 @@ from .contextual import is_stream_function
 from .link import Overflow
 from .opening import make_context, opened
 from .parking import Slot
+from .payload import codec_in_force, result_decoder
 from .stream import MsgStream
 
 if TYPE_CHECKING:
@@ -73,7 +74,8 @@ class Portal:
             return await self._run_by_name(fn, *args, **kwargs)
         target = _target(fn, "asyncfunc")
         outcome = await call(self._actor, self.chan, target, "asyncfunc", args, kwargs)
-        return self._actor.exposed.signatures.get(fn).decode_result(outcome.pld, self.chan.codec.name)
+        signature = self._actor.exposed.signatures.get(fn)
+        return result_decoder(self.chan, signature)(outcome.pld)
 
     async def _run_by_name(self, module: str, /, *args: Any, **kwargs: Any) -> Any:
         warnings.warn(
@@ -86,7 +88,8 @@ class Portal:
     async def run_from_ns(self, namespace: str, name: str, /, **kwargs: Any) -> Any:
         """Run ``namespace:name``; namespace ``"self"`` is the peer's runtime, restricted to a fixed list."""
         outcome = await call(self._actor, self.chan, f"{namespace}:{name}", "asyncfunc", (), kwargs)
-        return self.chan.codec.decode_payload(outcome.pld)
+        codec = codec_in_force(self.chan) or self.chan.codec
+        return codec.decode_payload(outcome.pld)
 
     # -- contexts ---------------------------------------------------------------------------------
 

@@ -12,10 +12,10 @@ import trio
 
 from tractor_core.errors import PluginError
 from tractor_core.log import get_logger
-from tractor_core.msg import types as m
 from tractor_core.msg.namespace import functype_of, public_module, target_of
 from tractor_core.runtime.actor import Actor
-from tractor_core.runtime.call import Call
+from tractor_core.runtime.call import Call, start_message
+from tractor_core.runtime.payload import result_decoder
 from tractor_core.runtime.portal import Portal
 from tractor_core.seams import AddressLike, parse_address
 
@@ -182,12 +182,8 @@ class ActorNursery:
         channel = child.channel
         call = Call(channel, "asyncfunc")
         signature = self._actor.exposed.signatures.get(fn)
-        child.main = MainTask(
-            self._actor, call, lambda payload: signature.decode_result(payload, channel.codec.name)
-        )
-        start = m.Start(call.dialog.cid, target_of(fn), "asyncfunc", (), kwargs)  # type: ignore[arg-type]
-        # The payload is encoded in the same pass as its envelope: see Message.
-        channel.post(start)
+        child.main = MainTask(self._actor, call, result_decoder(channel, signature))
+        channel.post(start_message(channel, call.dialog.cid, target_of(fn), "asyncfunc", (), kwargs))
         channel.dialogs[call.dialog.cid] = call
         child.portal.main_result = child.main.wait_for_result
 

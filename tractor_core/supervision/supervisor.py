@@ -16,6 +16,7 @@ from tractor_core.ipc.channel import Channel
 from tractor_core.log import get_logger
 from tractor_core.msg import types as m
 from tractor_core.msg.boxing import unbox
+from tractor_core.msg.extension import names_of
 from tractor_core.runtime.actor import Actor
 from tractor_core.runtime.dialling import told
 from tractor_core.seams import SpawnBackend, SpawnRequest
@@ -220,6 +221,7 @@ class Supervisor:
             runtime_vars=runtime_vars,
             main=self.main if options.inherit_parent_main else None,
             infect_asyncio=options.infect_asyncio,
+            ext_types=names_of(actor.ext_types),
         )
 
 

@@ -1,0 +1,111 @@
+"""ExtType: how a class that msgspec does not know travels.
+
+A tree is told of them once, ``open_root_actor(ext_types=[...])``; from then on their instances may stand
+anywhere in what its actors send each other. Children inherit them as names, which they import as they
+import their ``enable_modules``; a message carries no name, only the number that both sides agreed on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
+from types import FunctionType
+from typing import Any
+
+import msgspec
+
+from .annotations import type_hints
+from .namespace import NamespacePath
+
+#: What msgpack leaves to applications.
+CODES = range(128)
+
+
+class ExtType(msgspec.Struct, frozen=True, dict=True):
+    """A class, its number on the wire, and two functions that turn instances into a *plain* form and back.
+
+    ``to_plain(value)`` returns something that can be sent, ``from_plain(plain)`` makes the value of it again;
+    what its parameter is annotated with is what the plain form is decoded into and checked against::
+
+        def to_plain(fraction: Fraction) -> tuple[int, int]:
+            return fraction.numerator, fraction.denominator
+
+        def from_plain(plain: tuple[int, int]) -> Fraction:
+            return Fraction(*plain)
+
+        FRACTION = ExtType(Fraction, 1, to_plain, from_plain)
+
+    Instances of ``type`` itself are meant, not of its subclasses. ``code`` is 0 to 127 and must be the same
+    wherever the type is known; ``ValueError`` for another.
+    """
+
+    type: type[Any]
+    code: int
+    to_plain: Callable[[Any], Any]
+    from_plain: Callable[[Any], Any]
+
+    def __post_init__(self) -> None:
+        if self.code not in CODES:
+            raise ValueError(f"an extension's code is {CODES[0]} to {CODES[-1]}, not {self.code!r}")
+
+    @cached_property
+    def plain_type(self) -> Any:
+        """What the plain form is decoded into: by the annotation of ``from_plain``, else ``Any``."""
+        function = self.from_plain
+        if not isinstance(function, FunctionType) or not function.__code__.co_argcount:
+            return Any
+        return type_hints(function).get(function.__code__.co_varnames[0], Any)
+
+    def to_names(self) -> ExtNames:
+        """The names by which another process finds the same; ``TypeError`` for what has none."""
+        names = [NamespacePath.from_ref(part) for part in (self.type, self.to_plain, self.from_plain)]
+        for name, part in zip(names, (self.type, self.to_plain, self.from_plain), strict=True):
+            _check_found(name, part)
+        return ExtNames(self.code, *map(str, names))
+
+
+class ExtNames(msgspec.Struct, array_like=True, frozen=True):
+    """An :class:`ExtType` as it reaches a child: by names, ``module:name``."""
+
+    code: int
+    type: str
+    to_plain: str
+    from_plain: str
+
+    def load(self) -> ExtType:
+        """Import what is named. Only for names from one's own parent; import errors pass through."""
+        kind, to_plain, from_plain = (
+            NamespacePath(name).load_ref() for name in (self.type, self.to_plain, self.from_plain)
+        )
+        return ExtType(kind, self.code, to_plain, from_plain)
+
+
+def names_of(ext_types: Iterable[ExtType]) -> list[ExtNames]:
+    """How a child is told of them; ``TypeError`` names what it could not import."""
+    return [ext_type.to_names() for ext_type in ext_types]
+
+
+def checked(ext_types: Sequence[ExtType]) -> tuple[ExtType, ...]:
+    """The same, without repetitions; ``ValueError`` where two share a code, or one class has two."""
+    unique = tuple(dict.fromkeys(ext_types))
+    for index, one in enumerate(unique):
+        for other in unique[:index]:
+            if one.code == other.code:
+                raise ValueError(
+                    f"{one.type.__qualname__} and {other.type.__qualname__} have the same code, {one.code}"
+                )
+            if one.type is other.type:
+                raise ValueError(f"{one.type.__qualname__} has two codes, {other.code} and {one.code}")
+    return unique
+
+
+def _check_found(name: NamespacePath, part: Any) -> None:
+    try:
+        found = name.load_ref()
+    except (ImportError, AttributeError):
+        found = None
+    if found is not part:
+        raise TypeError(f"children cannot import {part!r} as {str(name)!r}; define it at the top of a module")
+
+
+__all__ = ["ExtNames", "ExtType", "checked", "names_of"]
