@@ -60,7 +60,7 @@ async def run_actor(actor: Actor, *, current: bool = True) -> AsyncIterator[List
 async def _networked(actor: Actor) -> AsyncIterator[Listeners]:
     """The outer nursery: listeners and channel readers live as long as anybody may say something."""
     listeners = Listeners(actor)
-    async with trio.open_nursery() as network:
+    async with _nursery_apart() as network:
         actor.enter_network(network)
         try:
             yield listeners
@@ -74,7 +74,7 @@ async def _networked(actor: Actor) -> AsyncIterator[Listeners]:
 @asynccontextmanager
 async def _serving(actor: Actor) -> AsyncIterator[None]:
     """The inner nursery: endpoint tasks, cancelled when the block is left."""
-    async with trio.open_nursery() as service:
+    async with _nursery_apart() as service:
         actor.enter_service(service)
         try:
             yield
@@ -82,3 +82,21 @@ async def _serving(actor: Actor) -> AsyncIterator[None]:
             # Whoever waits for one of these tasks is told who ended it.
             actor.cancel_soon(actor.canceller)
             service.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def _nursery_apart() -> AsyncIterator[trio.Nursery]:
+    """A nursery whose tasks do not see the block being cancelled from outside: they serve its unwinding.
+
+    Were they cancelled with it, a timeout around an actor would cut the channels to its children before
+    these are asked to end, and nobody would hear what they say last. Whoever opens it cancels it.
+    """
+    async with trio.open_nursery() as host:
+        yield await host.start(_hold_nursery)
+
+
+async def _hold_nursery(*, task_status: trio.TaskStatus[trio.Nursery]) -> None:
+    with trio.CancelScope(shield=True):
+        async with trio.open_nursery() as nursery:
+            task_status.started(nursery)
+            await trio.sleep_forever()

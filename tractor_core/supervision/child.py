@@ -134,9 +134,15 @@ class Child:
         return self.portal
 
     async def request_end(self, time_left: float) -> bool:
-        """Ask its runtime to end within ``time_left`` seconds; whether it acknowledged."""
-        if self.channel is None or self.channel.closed:
+        """Ask its runtime to end within ``time_left`` seconds; whether it acknowledged.
+
+        One whose channel has ended is ending by itself, as somebody asked or because it lost its parent:
+        SIGTERM would meet it in the middle of its clean-up.
+        """
+        if self.channel is None:
             return False
+        if self.channel.closed:
+            return not self.lost
         return await request_end(self.actor, self.channel, float("inf"), time_left=time_left)
 
     async def explain(self, channel: Channel, error: TransportClosed) -> TransportClosed:
