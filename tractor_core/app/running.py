@@ -68,7 +68,6 @@ async def _networked(actor: Actor) -> AsyncIterator[Listeners]:
             with trio.CancelScope(shield=True):
                 await actor.close_channels(GOODBYE_TIMEOUT)
                 await listeners.aclose()
-            network.cancel_scope.cancel()
 
 
 @asynccontextmanager
@@ -81,22 +80,31 @@ async def _serving(actor: Actor) -> AsyncIterator[None]:
         finally:
             # Whoever waits for one of these tasks is told who ended it.
             actor.cancel_soon(actor.canceller)
-            service.cancel_scope.cancel()
 
 
 @asynccontextmanager
 async def _nursery_apart() -> AsyncIterator[trio.Nursery]:
-    """A nursery whose tasks do not see the block being cancelled from outside: they serve its unwinding.
+    """A nursery whose tasks do not see the block being cancelled from outside; cancelled when it is left.
 
-    Were they cancelled with it, a timeout around an actor would cut the channels to its children before
-    these are asked to end, and nobody would hear what they say last. Whoever opens it cancels it.
+    They serve the block's unwinding. Were they cancelled with it, a timeout around an actor would cut the
+    channels to its children before these are asked to end, and nobody would hear what they say last.
     """
+    opened: list[trio.Nursery] = []
+    ready = trio.Event()
+
+    async def hold() -> None:
+        with trio.CancelScope(shield=True):
+            async with trio.open_nursery() as nursery:
+                opened.append(nursery)
+                ready.set()
+                await trio.sleep_forever()
+
     async with trio.open_nursery() as host:
-        yield await host.start(_hold_nursery)
-
-
-async def _hold_nursery(*, task_status: trio.TaskStatus[trio.Nursery]) -> None:
-    with trio.CancelScope(shield=True):
-        async with trio.open_nursery() as nursery:
-            task_status.started(nursery)
-            await trio.sleep_forever()
+        # Not host.start(): where that is cancelled in the very moment, the nursery is open and unknown.
+        host.start_soon(hold)
+        with trio.CancelScope(shield=True):
+            await ready.wait()
+        try:
+            yield opened[0]
+        finally:
+            opened[0].cancel_scope.cancel()
