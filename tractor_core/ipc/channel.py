@@ -88,6 +88,8 @@ class Channel(SendingHalf):
         self.dialogs: dict[int, Sink] = {}
         #: Why it ended; None while it is open.
         self.closed_by: TransportClosed | None = None
+        #: What :attr:`heard` was when a cancel was not acknowledged in time; None: that has not happened.
+        self.unanswered: int | None = None
         #: Grows whenever something arrives: how it is seen that the peer lives.
         self.heard = 0
         #: Why this side ended it, taking the peer for dead: see :meth:`give_up`.
@@ -174,6 +176,10 @@ class Channel(SendingHalf):
         """Encode and decode with the tree's own types from here on. For the runtime, before any dialog."""
         self.codec = codecs[self.codec.name]
         self._encode = self.codec.encode
+
+    def unresponsive(self) -> bool:
+        """Whether a cancel was not acknowledged in time, and nothing has been heard since."""
+        return self.unanswered == self.heard
 
     def connected(self) -> bool:
         """Whether messages can be exchanged now."""

@@ -160,6 +160,8 @@ async def cancel_and_settle(actor: Actor, channel: Channel, pending: Any) -> boo
         await pending.wait_ack()
     if not dialog.cancel_acked and not dialog.done:
         log.cancel("%s did not acknowledge the cancel of a task in time; going on without it", channel.aid)
+        # Whoever wants more of this peer need not wait as long again to learn the same.
+        channel.unanswered = channel.heard
         return False
     owned = channel.aid.uuid in actor.on_end_asked
     with actor.until_ended(math.inf if owned else FOREIGN_GRACE):

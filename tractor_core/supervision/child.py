@@ -143,7 +143,9 @@ class Child:
             return False
         if self.channel.closed:
             return not self.lost
-        return await request_end(self.actor, self.channel, float("inf"), time_left=time_left)
+        # One that had its time to answer a cancel is asked all the same, and told by a signal at once.
+        patience = 0.0 if self.channel.unresponsive() else math.inf
+        return await request_end(self.actor, self.channel, patience, time_left=time_left)
 
     async def explain(self, channel: Channel, error: TransportClosed) -> TransportClosed:
         """Why its channel ended: usually because its process did."""
