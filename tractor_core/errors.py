@@ -123,9 +123,9 @@ class RemoteActorError(TractorError):
     ) -> None:
         super().__init__(message)
         self.message = message
-        self.boxed_type = boxed_type or RemoteActorError
+        self.boxed_type: type[BaseException] = boxed_type or RemoteActorError
         self.boxed_type_str = boxed_type_str or self.boxed_type.__name__
-        self.src_type = src_type or self.boxed_type
+        self.src_type: type[BaseException] = src_type or self.boxed_type
         self.src_type_str = src_type_str or self.boxed_type_str
         self.relay_path = relay_path
         self.tb_str = tb_str
@@ -186,8 +186,15 @@ class RemoteActorError(TractorError):
             return self
         for note in self.notes:
             original.add_note(note)
+        if isinstance(original, RemoteActorError):
+            original._take_facts(self)
         original.__cause__ = self
         return original
+
+    def _take_facts(self, carrier: RemoteActorError) -> None:
+        """Know what the boxed description says beyond the arguments of the constructor."""
+        self.relay_path = carrier.relay_path
+        self.tb_str = carrier.tb_str
 
     def _unwrap_group(self, kind: type[BaseException], message: str) -> BaseException:
         members = [
@@ -215,7 +222,11 @@ class ContextCancelled(RemoteActorError):
         self, message: str = "context cancelled", *, canceller: Uid | None = None, **kwargs: Any
     ) -> None:
         super().__init__(message, **kwargs)
-        self.canceller = canceller
+        self.canceller: Uid | None = canceller
+
+    def _take_facts(self, carrier: RemoteActorError) -> None:
+        super()._take_facts(carrier)
+        self.canceller = carrier.boxed.canceller
 
 
 class MsgTypeError(RemoteActorError, TypeError):
@@ -235,9 +246,14 @@ class MsgTypeError(RemoteActorError, TypeError):
         **kwargs: Any,
     ) -> None:
         super().__init__(message, **kwargs)
-        self.bad_msg = bad_msg
-        self.expected_msg_type = expected_msg_type
-        self.path = path
+        self.bad_msg: Any = bad_msg
+        self.expected_msg_type: Any = expected_msg_type
+        self.path: str = path
+
+    def _take_facts(self, carrier: RemoteActorError) -> None:
+        super()._take_facts(carrier)
+        boxed = carrier.boxed
+        self.path, self.bad_msg, self.expected_msg_type = boxed.path, boxed.bad, boxed.expected
 
 
 class StreamOverrun(RemoteActorError, trio.TooSlowError):

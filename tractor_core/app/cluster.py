@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import Final, Unpack
 
 import trio
 
@@ -12,6 +12,7 @@ from tractor_core.runtime.portal import Portal
 from tractor_core.runtime.state import current_actor
 from tractor_core.supervision.process import cpu_count_usable
 
+from .keywords import RootKeywords, shows_root_keywords
 from .root import open_nursery
 
 #: How many actors start at the same time, for each processor. More would not be ready any sooner, and each
@@ -19,6 +20,7 @@ from .root import open_nursery
 STARTING_EACH: Final = 4
 
 
+@shows_root_keywords
 @asynccontextmanager
 async def open_actor_cluster(
     modules: Sequence[str],
@@ -26,7 +28,7 @@ async def open_actor_cluster(
     count: int | None = None,
     names: Sequence[str] | None = None,
     hard_kill: bool = False,
-    **runtime_kwargs: Any,
+    **runtime_kwargs: Unpack[RootKeywords],
 ) -> AsyncIterator[dict[str, Portal]]:
     """Start ``count`` actors exposing ``modules``, several at a time, and end them with the block.
 

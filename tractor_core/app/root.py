@@ -6,7 +6,7 @@ import resource
 import signal
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Unpack
 
 from tractor_core.runtime.actor import Actor
 from tractor_core.runtime.state import actor_of_run
@@ -16,6 +16,7 @@ from tractor_core.supervision.nursery import ActorNursery, nursery_in
 from tractor_core.supervision.policy import TeardownPolicy
 from tractor_core.supervision.supervisor import Supervisor
 
+from .keywords import RootKeywords, shows_root_keywords
 from .main_module import describe_main
 from .options import RootOptions, addresses_of, make_root
 from .registry import settle_registry
@@ -23,8 +24,9 @@ from .running import run_actor
 from .signals import drain_on_signals, reraise
 
 
+@shows_root_keywords
 @asynccontextmanager
-async def open_root_actor(**options: Any) -> AsyncIterator[Actor]:
+async def open_root_actor(**options: Unpack[RootKeywords]) -> AsyncIterator[Actor]:
     """Boot the runtime in this process and yield its ``Actor``; leaving the block ends it.
 
     Keywords, all optional:
@@ -42,6 +44,8 @@ async def open_root_actor(**options: Any) -> AsyncIterator[Actor]:
     - ``auth_key``: the tree's secret (at least 16 bytes) in place of the user's cookie file;
     - ``auth_tokens``: ``{token: name}`` of clients, which may call functions of this actor (not of its
       children) that are marked ``@expose(clients=True)``, and nothing else; at least 16 bytes each;
+    - ``ext_types``: how classes that msgspec does not know travel between all actors of the tree, a list of
+      ``tractor_core.msg.ExtType``; children inherit them by the names of what is in them;
     - ``tls``: a ``TLSConfig`` for transports that use it; ``limits``: a ``Limits``;
     - ``heartbeat_interval``: seconds of silence after which a peer is pinged, 5 (or a third of the timeout);
       after twice that an unresponsive one is logged and reported to plugins. Inherited by children;
@@ -95,9 +99,10 @@ async def root_actor(options: RootOptions, signals: Sequence[int]) -> AsyncItera
         reraise(drain.signum)
 
 
+@shows_root_keywords
 @asynccontextmanager
 async def open_nursery(
-    *, policy: TeardownPolicy | None = None, **root_options: Any
+    *, policy: TeardownPolicy | None = None, **root_options: Unpack[RootKeywords]
 ) -> AsyncIterator[ActorNursery]:
     """A block that owns actors. Boots a root actor implicitly where none runs, with ``root_options``.
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import warnings
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from types import GenericAlias
+from typing import TYPE_CHECKING, Any, Generic
 
 import trio
 
@@ -18,16 +19,40 @@ from tractor_core.protocol.dialog import IllegalHere
 from .call import post_cancel, too_slow
 from .link import Link, Overflow
 from .payload import payloads_for
-from .stream import MsgStream
+from .stream import MsgStream, RecvT, SendT
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar
+
+    StartedT = TypeVar("StartedT", default=Any)
+    ResultT = TypeVar("ResultT", default=Any)
+else:
+    # As in the module of streams: only type checkers need the defaults.
+    from typing import TypeVar
+
+    StartedT = TypeVar("StartedT")
+    ResultT = TypeVar("ResultT")
+
+#: The first value where none is given.
+_NOTHING: Any = None
 
 
-class Context(Link):
-    """One side of a pair of tasks in two actors: the opener's block, and the function that it opened."""
+class Context(Link, Generic[SendT, RecvT, StartedT, ResultT]):
+    """One side of a pair of tasks in two actors: the opener's block, and the function that it opened.
+
+    For type checkers ``Context[Send, Recv, Started, Result]`` names what this side sends and receives, what
+    is handed to ``started()`` and what the function returns; those left out are ``Any``. The opener of a
+    function with a parameter ``Context[Send, Recv, Started]`` gets ``Context[Recv, Send, Started, Result]``.
+    """
+
+    if not TYPE_CHECKING:
+        # Any number of parameters: those left out are ``Any``.
+        __class_getitem__ = classmethod(GenericAlias)
 
     # -- both sides -------------------------------------------------------------------------------
 
     async def started(
-        self, value: Any = None, validate_pld_spec: bool = True, strict_pld_parity: bool = False
+        self, value: StartedT = _NOTHING, validate_pld_spec: bool = True, strict_pld_parity: bool = False
     ) -> None:
         """Callee: hand the first value to the opener, once.
 
@@ -78,7 +103,7 @@ class Context(Link):
         allow_overruns: bool | None = None,
         msg_buffer_size: int | None = None,
         overflow: Overflow | None = None,
-    ) -> AsyncIterator[MsgStream[Any, Any]]:
+    ) -> AsyncIterator[MsgStream[SendT, RecvT]]:
         """Open this side's half of the stream; once per context.
 
         ``overflow`` says what happens to a sender that finds this side's window (``msg_buffer_size``
@@ -102,7 +127,7 @@ class Context(Link):
             self._flush_outbox()
         # Only the callee's half of a generator's stream sends.
         send_allowed = self.dialog.functype == "context" or self.side == "child"
-        stream: MsgStream[Any, Any] = MsgStream(self, send_allowed=send_allowed)
+        stream: MsgStream[SendT, RecvT] = MsgStream(self, send_allowed=send_allowed)
         self._stream = stream
         self._discarding = False
         try:
@@ -158,11 +183,11 @@ class Context(Link):
 
     # -- the opener's -----------------------------------------------------------------------------
 
-    async def wait_for_result(self, hide_tb: bool = True) -> Any:
+    async def wait_for_result(self, hide_tb: bool = True) -> ResultT:
         """Opener: wait for the remote task's result, or raise its error.
 
-        The cancellation that this actor asked for is returned, not raised. Values of a stream that is not
-        open here are discarded.
+        The cancellation that this actor asked for is returned, not raised (``ResultT`` does not say so).
+        Values of a stream that is not open here are discarded.
         """
         if self.side == "child":
             raise RuntimeError("only the opener of a context can wait for its result")
@@ -171,14 +196,14 @@ class Context(Link):
             self._discard()
         await self.wait()
         error = self.maybe_error
-        if error is None:
-            return self._result()
-        if self.absorbs(error):
+        if error is not None and not self.absorbs(error):
+            raise error
+        if error is not None:
             self.cancelled_caught = True
-            return error
-        raise error
+        outcome: ResultT = self.outcome
+        return outcome
 
-    async def result(self) -> Any:
+    async def result(self) -> ResultT:
         """Deprecated name of :meth:`wait_for_result`."""
         warnings.warn("Context.result() is now Context.wait_for_result()", DeprecationWarning, stacklevel=2)
         return await self.wait_for_result()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import TYPE_CHECKING, Any, Concatenate, Never, ParamSpec, TypeVar, overload
+from types import GenericAlias
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, Never, ParamSpec, overload
 
 import trio
 
@@ -25,16 +26,34 @@ from .payload import codec_in_force, result_decoder
 from .stream import MsgStream
 
 if TYPE_CHECKING:
+    from typing_extensions import TypeVar
+
     from .actor import Actor
+
+    MainT = TypeVar("MainT", default=Any)
+else:
+    # As in the module of streams: only type checkers need the default.
+    from typing import TypeVar
+
+    MainT = TypeVar("MainT")
 
 log = get_logger("runtime")
 
 P = ParamSpec("P")
 R = TypeVar("R")
+S = TypeVar("S")
+T = TypeVar("T")
+U = TypeVar("U")
 
 
-class Portal:
-    """Calls into one peer. Made by spawning, discovery and ``open_portal()``; not by users."""
+class Portal(Generic[MainT]):
+    """Calls into one peer. Made by spawning, discovery and ``open_portal()``; not by users.
+
+    ``Portal[Main]`` names the result of a run-once actor's task, for type checkers.
+    """
+
+    if not TYPE_CHECKING:
+        __class_getitem__ = classmethod(GenericAlias)
 
     #: Seconds that :meth:`cancel_actor` waits for the acknowledgement.
     cancel_timeout = 0.5
@@ -96,15 +115,20 @@ class Portal:
     @overload
     def open_context(
         self,
-        fn: Callable[Concatenate[Context, P], Coroutine[Any, Any, Any]],
+        fn: Callable[Concatenate[Context[S, T, U], P], Coroutine[Any, Any, R]],
         /,
         *args: P.args,
         **kwargs: P.kwargs,
-    ) -> AbstractAsyncContextManager[tuple[Context, Any]]: ...
+    ) -> AbstractAsyncContextManager[tuple[Context[T, S, U, R], U]]: ...
     @overload
     def open_context(
-        self, fn: Callable[..., Coroutine[Any, Any, Any]], /, *args: Any, allow_overruns: bool, **kwargs: Any
-    ) -> AbstractAsyncContextManager[tuple[Context, Any]]: ...
+        self,
+        fn: Callable[Concatenate[Context[S, T, U], ...], Coroutine[Any, Any, R]],
+        /,
+        *args: Any,
+        allow_overruns: bool,
+        **kwargs: Any,
+    ) -> AbstractAsyncContextManager[tuple[Context[T, S, U, R], U]]: ...
     def open_context(  # type: ignore[misc]  # no endpoint may have a parameter named allow_overruns
         self, fn: Any, /, *args: Any, allow_overruns: bool = False, **kwargs: Any
     ) -> AbstractAsyncContextManager[tuple[Context, Any]]:
@@ -154,17 +178,18 @@ class Portal:
 
     # -- the peer itself --------------------------------------------------------------------------
 
-    async def wait_for_result(self, hide_tb: bool = True) -> Any:
+    async def wait_for_result(self, hide_tb: bool = True) -> MainT:
         """The result of a run-once actor's task, or its error; the same every time.
 
         For an actor without a main task this warns and returns ``NoResult``.
         """
         if self.main_result is None:
             warnings.warn(f"{self.chan.aid} is a daemon actor: it has no result", UserWarning, stacklevel=2)
-            return NoResult
-        return await self.main_result()
+            return NoResult  # type: ignore[return-value]  # a daemon's portal is a Portal[Any]
+        result: MainT = await self.main_result()
+        return result
 
-    async def result(self) -> Any:
+    async def result(self) -> MainT:
         """Deprecated name of :meth:`wait_for_result`."""
         warnings.warn("Portal.result() is now Portal.wait_for_result()", DeprecationWarning, stacklevel=2)
         return await self.wait_for_result()

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from types import GenericAlias
+from typing import TYPE_CHECKING, Any, Generic
 
 import trio
 from msgspec import Raw
@@ -16,10 +17,20 @@ from tractor_core.msg import types as m
 from tractor_core.trionics.broadcast import BroadcastReceiver, broadcast_receiver
 
 if TYPE_CHECKING:
+    from typing import Self
+
+    from typing_extensions import TypeVar
+
     from .context import Context
 
-SendT = TypeVar("SendT")
-RecvT = TypeVar("RecvT")
+    SendT = TypeVar("SendT", default=Any)
+    RecvT = TypeVar("RecvT", default=Any)
+else:
+    # Defaults of type variables came with Python 3.13; only type checkers need them.
+    from typing import TypeVar
+
+    SendT = TypeVar("SendT")
+    RecvT = TypeVar("RecvT")
 
 #: A sender that never has to wait gives way to other tasks after so many seconds.
 TIME_SLICE = 1e-3
@@ -31,6 +42,7 @@ BROADCAST_BUFFER = 64
 class MsgStream(trio.abc.Channel[Any], Generic[SendT, RecvT]):
     """One side of a two-way stream; made by ``Context.open_stream()``.
 
+    ``MsgStream[Send, Recv]`` names the types of what this side sends and receives, for type checkers.
     ``receive()`` is for one task at a time; :meth:`subscribe` fans out. It is one-shot: once closed it
     stays so. The far side's graceful end is ``trio.EndOfChannel``; a cancel or an error there is that
     error.
@@ -46,6 +58,10 @@ class MsgStream(trio.abc.Channel[Any], Generic[SendT, RecvT]):
         self._broadcaster: BroadcastReceiver[RecvT] | None = None
         # A frame's size is its payload's plus this; the receiver counts payloads only.
         self._overhead = len(self._channel.encode(m.Yield(self._dialog.cid, Raw(b"0")))) - 1
+
+    if not TYPE_CHECKING:
+        # Any number of parameters: those left out are ``Any``.
+        __class_getitem__ = classmethod(GenericAlias)
 
     @property
     def ctx(self) -> Context:
@@ -64,15 +80,16 @@ class MsgStream(trio.abc.Channel[Any], Generic[SendT, RecvT]):
 
     # -- sending ----------------------------------------------------------------------------------
 
-    async def send(self, value: SendT) -> None:
+    async def send(self, value: SendT, hide_tb: bool = True) -> None:
         """Send one value, waiting for credit as the receiver's policy says.
 
         Raises ``trio.ClosedResourceError`` when closed here, ``StreamOverrun`` when the receiver does not
         keep up and its policy is ``"raise"``, ``TypeError`` naming the path for what cannot be encoded
         (nothing is sent then), and the remote error once the dialog has ended with one.
 
-        When cancelled, nothing was sent.
+        When cancelled, nothing was sent. ``hide_tb`` leaves this frame out of debuggers' tracebacks.
         """
+        __tracebackhide__ = hide_tb
         await trio.lowlevel.checkpoint_if_cancelled()
         channel = self._channel
         dialog = self._dialog
@@ -141,16 +158,27 @@ class MsgStream(trio.abc.Channel[Any], Generic[SendT, RecvT]):
 
     # -- receiving --------------------------------------------------------------------------------
 
-    async def receive(self) -> RecvT:
+    async def receive(self, hide_tb: bool = True) -> RecvT:
         """Wait for the next value.
 
         Raises ``trio.EndOfChannel`` after the far side's graceful end, ``trio.ClosedResourceError`` when
         closed here, ``MsgTypeError`` for a value against the contract (the sender is told), or the
-        dialog's error.
+        dialog's error. ``hide_tb`` as for :meth:`send`.
         """
+        __tracebackhide__ = hide_tb
         if self._broadcaster is not None:
             return await self._broadcaster.receive()
         return await self.receive_unshared()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> RecvT:
+        """The next value, until the far side's graceful end."""
+        try:
+            return await self.receive()
+        except trio.EndOfChannel:
+            raise StopAsyncIteration from None
 
     async def receive_unshared(self) -> RecvT:
         """Like :meth:`receive`, without regard to subscribers."""

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from types import FunctionType
-from typing import Any
+from typing import Any, TypeVar
 
 import trio
 
@@ -26,6 +26,8 @@ from .policy import TeardownPolicy
 from .supervisor import ChildOptions, Supervisor, new_uuid
 
 log = get_logger("supervision")
+
+T = TypeVar("T")
 
 #: How long a subtree may outlive the child at its top (seconds): its lifelines' grace, and some.
 SUBTREE_TIMEOUT = 3.0
@@ -93,7 +95,7 @@ class ActorNursery:
 
     async def run_in_actor(
         self,
-        fn: Callable[..., Coroutine[Any, Any, Any]],
+        fn: Callable[..., Coroutine[Any, Any, T]],
         /,
         *,
         name: str | None = None,
@@ -108,7 +110,7 @@ class ActorNursery:
         spawn_options: Mapping[str, Any] | None = None,
         proc_kwargs: Mapping[str, Any] | None = None,
         **fn_kwargs: Any,
-    ) -> Portal:
+    ) -> Portal[T]:
         """Start an actor that runs one function and is reaped after it.
 
         ``portal.wait_for_result()`` has the result.
