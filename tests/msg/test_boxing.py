@@ -211,6 +211,21 @@ def test_a_relayed_refusal_is_no_refusal_of_the_relay(original: Exception) -> No
     assert at_top.relay_path == (ORIGIN, MIDDLE)
 
 
+def test_a_relayed_cancellation_still_knows_its_canceller() -> None:
+    error = send(send(ContextCancelled("stopped", canceller=TOP), ORIGIN), MIDDLE)
+    original = error.unwrap()
+    assert type(original) is ContextCancelled
+    assert (original.message, original.canceller, original.src_uid) == ("stopped", TOP, ORIGIN)
+    assert original.__cause__ is error
+
+
+def test_a_relayed_type_error_still_knows_its_place() -> None:
+    local = MsgTypeError("no", path="$.x[1]", expected_msg_type=int, bad_msg=["bad"], boxed_type=MsgTypeError)
+    original = send(send(local, ORIGIN), MIDDLE).unwrap()
+    assert type(original) is MsgTypeError
+    assert (original.path, original.expected_msg_type, original.bad_msg) == ("$.x[1]", "int", "['bad']")
+
+
 def test_a_relay_may_add_notes() -> None:
     original = ValueError("bad")
     original.add_note("at the origin")
