@@ -60,6 +60,7 @@ async def main(port: str = "8421") -> None:
             registry_addrs=["tcp://127.0.0.1:0"],
             enable_modules=["live_market"],
             auth_tokens={token: "page"},
+            client_tracebacks=True,  # an example shows them; a service keeps them in its log
         ),
         tractor.open_nursery() as actors,
         trio.open_nursery() as nursery,

@@ -132,6 +132,7 @@ async def serve(origin: str, port: str, heartbeat_timeout: str = "") -> None:
         registry_addrs=[f"ws://127.0.0.1:{port}?origins={origin}"],
         enable_modules=["browser_endpoints"],
         auth_tokens={TOKEN: "page"},
+        client_tracebacks=True,
         heartbeat_interval=0.2,
         heartbeat_timeout=float(heartbeat_timeout) if heartbeat_timeout else None,
     ) as root:

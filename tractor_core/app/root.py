@@ -44,6 +44,8 @@ async def open_root_actor(**options: Unpack[RootKeywords]) -> AsyncIterator[Acto
     - ``auth_key``: the tree's secret (at least 16 bytes) in place of the user's cookie file;
     - ``auth_tokens``: ``{token: name}`` of clients, which may call functions of this actor (not of its
       children) that are marked ``@expose(clients=True)``, and nothing else; at least 16 bytes each;
+    - ``client_tracebacks``: show such clients the tracebacks of what they make fail. Else they get the type,
+      message and notes of an error, and its traceback goes to this actor's log;
     - ``ext_types``: how classes that msgspec does not know travel between all actors of the tree, a list of
       ``tractor_core.msg.ExtType``; children inherit them by the names of what is in them;
     - ``tls``: a ``TLSConfig`` for transports that use it; ``limits``: a ``Limits``;

@@ -19,8 +19,9 @@ import msgspec
 import trio
 
 from tractor_core.errors import FrameTooLarge, MsgTooLarge, TransportClosed
+from tractor_core.log import get_logger
 from tractor_core.msg import types as m
-from tractor_core.msg.boxing import brief
+from tractor_core.msg.boxing import brief, without_tracebacks
 from tractor_core.msg.codec import Codecs, MsgCodec, wire_codec
 from tractor_core.plugin.manager import PluginManager
 from tractor_core.protocol.chunks import ChunkError, Joiner
@@ -41,6 +42,8 @@ from .cookie import load_key
 from .handshake import dial_handshake
 from .limits import Limits
 from .sending import NO_LANE, SendingHalf
+
+log = get_logger("ipc")
 
 #: Messages that may overtake a large one of their own dialog.
 _URGENT = (m.Cancel, m.CancelAck, m.Credit)
@@ -96,6 +99,10 @@ class Channel(SendingHalf):
         self.given_up: TransportClosed | None = None
         #: Asked, when it ends, for a better reason before the dialogs are told.
         self.explain: Explain | None = None
+        #: Logs what the peer does against the protocol: a format and its arguments.
+        self.complain: Callable[..., None] = log.warning
+        #: Whether errors go to the peer without saying where in the program they were raised.
+        self.withhold_tracebacks = False
         #: See :meth:`apply_codec`.
         self.payload_codec: MsgCodec | None = None
         #: What the streams on this channel hold.
@@ -200,6 +207,8 @@ class Channel(SendingHalf):
     def encode(self, message: m.Message) -> bytes:
         """Encode for this peer; ``MsgTooLarge`` over ``Limits.max_payload``, its or this side's,
         ``TypeError`` or ``ValueError`` naming the path for what cannot be encoded."""
+        if self.withhold_tracebacks and type(message) is m.Error:
+            message = m.Error(message.cid, without_tracebacks(message.error))
         frame = self._encode(message)
         if len(frame) > self._largest:
             if type(message) is m.Error:

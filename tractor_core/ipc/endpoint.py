@@ -6,7 +6,6 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, NoReturn, TypeAlias
 
-import msgspec
 import trio
 
 from tractor_core.errors import AuthenticationFailed, TransportClosed
@@ -16,67 +15,24 @@ from tractor_core.seams import Address, Buffer, Connection, Listener
 
 from .handshake import accept_handshake
 from .limits import Limits
+from .quiet_log import QuietLog
 
 logger = logging.getLogger("tractor_core.ipc")
 
 #: Runs for as long as the peer's channel lives; the frames came with the handshake and are read first.
 PeerHandler: TypeAlias = Callable[[Connection, Peer, list[Buffer]], Awaitable[None]]
 
-# Hosts told apart within one second; the rest share a line. Bounds the table, not the service.
-_MAX_SOURCES = 1024
-_OTHERS = "other addresses"
 
-
-class _Source(msgspec.Struct):
-    since: float
-    more: int = 0
-
-
-class RefusalLog:
-    """One log line per refused source and second, then how many more there were.
-
-    A flood of bad peers must not become a flood of lines: the stream they go to may be a pipe that
-    nobody empties, and writing to it would stop the whole loop.
-    """
-
-    #: Length of the window in which one source gets one line (seconds).
-    period = 1.0
+class RefusalLog(QuietLog):
+    """The peers that were refused: a line per address and second, then a count."""
 
     def __init__(self) -> None:
-        self._sources: dict[str, _Source] = {}
-        self._wake = trio.Event()
+        super().__init__(logger, "refused %d more from %s within %g s", others="other addresses")
 
     def note(self, address: Address, reason: object) -> None:
         """Log that the peer at ``address`` was refused, now or in the count."""
-        key = f"{address.scheme}://{address.host}" if address.host else f"{address.scheme} peers"
-        if key not in self._sources and len(self._sources) >= _MAX_SOURCES:
-            key = _OTHERS
-        source = self._sources.get(key)
-        if source is not None:
-            source.more += 1
-            return
-        self._sources[key] = _Source(trio.current_time())
-        self._wake.set()
-        logger.warning("refused peer %s: %s", address, reason)
-
-    async def run(self) -> NoReturn:
-        """Close the windows as they end and log their counts; for as long as notes are taken."""
-        try:
-            while True:
-                await self._wake.wait()
-                self._wake = trio.Event()
-                while self._sources:
-                    oldest = min(source.since for source in self._sources.values())
-                    await trio.sleep_until(oldest + self.period)
-                    self._close(trio.current_time() - self.period)
-        finally:
-            self._close(trio.current_time())
-
-    def _close(self, until: float) -> None:
-        for key in [key for key, source in self._sources.items() if source.since <= until]:
-            more = self._sources.pop(key).more
-            if more:
-                logger.warning("refused %d more from %s within %g s", more, key, self.period)
+        source = f"{address.scheme}://{address.host}" if address.host else f"{address.scheme} peers"
+        self.warning(source, "refused peer %s: %s", address, reason)
 
 
 class Endpoint:

@@ -112,6 +112,11 @@ def brief(boxed: BoxedError) -> BoxedError:
     )
 
 
+def without_tracebacks(boxed: BoxedError) -> BoxedError:
+    """The same error, for a peer that is not to see where in the program it and its causes were raised."""
+    return _without_tracebacks(boxed, 0)
+
+
 class _Boxer:
     """Describes one exception with all that hangs on it, within limits."""
 
@@ -258,6 +263,17 @@ def _build(boxed: BoxedError, details: dict[str, Any]) -> TractorError:
             return AuthenticationFailed(boxed.message)
         case _:
             return RemoteActorError(boxed.message, **details)
+
+
+def _without_tracebacks(boxed: BoxedError, depth: int) -> BoxedError:
+    within = depth < DEPTH_LIMIT  # a relayed description was made by another actor
+    cause = boxed.cause
+    return msgspec.structs.replace(
+        boxed,
+        traceback="",
+        members=[_without_tracebacks(member, depth + 1) for member in boxed.members] if within else [],
+        cause=_without_tracebacks(cause, depth + 1) if cause is not None and within else None,
+    )
 
 
 def _short_name(name: str) -> str:

@@ -20,6 +20,7 @@ from tractor_core.ipc.channel import NOT_A_MESSAGE, Channel, Explain
 from tractor_core.ipc.endpoint import Endpoint
 from tractor_core.ipc.handed import HandedConnections
 from tractor_core.ipc.limits import Limits
+from tractor_core.ipc.quiet_log import QuietLog
 from tractor_core.log import get_logger
 from tractor_core.msg.codec import Codecs, tree_codecs
 from tractor_core.msg.exposure import Exposed
@@ -71,6 +72,8 @@ class Actor:
         self.secrets = Secrets()
         #: Watches over all channels.
         self.heartbeats = Heartbeats(plugins)
+        #: What its peers do wrong and make fail, said without filling the log; by a peer's name.
+        self.complaints = QuietLog(log.logger, "%d more like it from %s within %g s")
         #: Open channels by the peer's uuid, newest last.
         self.peers: dict[str, list[Channel]] = {}
         self.parent: Channel | None = None
@@ -88,6 +91,8 @@ class Actor:
         self.tls: TLSConfig | None = None
         #: Who may connect as a client. Not inherited by children.
         self.tokens = ClientTokens()
+        #: Whether they get the tracebacks of errors.
+        self.client_tracebacks = False
         #: Closed last of all, however the runtime ends.
         self.lifetime_stack = ExitStack()
         self.cancel_called = False
@@ -180,6 +185,7 @@ class Actor:
         self.trio_token = trio.lowlevel.current_trio_token()
         self._variables = contextvars.copy_context()
         nursery.start_soon(self.heartbeats.run, name="heartbeats")
+        nursery.start_soon(self.complaints.run, name="complaints")
 
     def enter_service(self, nursery: trio.Nursery) -> None:
         """Where endpoint tasks run from now on."""
@@ -301,6 +307,8 @@ class Actor:
 
     def _add(self, channel: Channel, heartbeat: Heartbeat | None = None) -> None:
         channel.use_codecs(self.codecs)
+        channel.complain = partial(self.complaints.warning, channel.aid.name)
+        channel.withhold_tracebacks = channel.peer.role == "client" and not self.client_tracebacks
         self.peers.setdefault(channel.aid.uuid, []).append(channel)
         self.heartbeats.watch(channel, heartbeat)
 
@@ -310,14 +318,15 @@ class Actor:
         channel.explain = self._explain.get(channel.aid.uuid)
         try:
             await channel.run(self.dispatch, leftover)
-        except Exception:
+        except Exception as error:
             # A bug here, that a peer has found: it costs that peer its channel and not all others theirs.
-            log.exception("taking what %s sent failed; the channel is closed", channel.aid)
+            message = "taking what %s sent failed; the channel is closed"
+            self.complaints.error(channel.aid.name, error, message, channel.aid)
         finally:
             self._forget(channel)
             reason = channel.closed_by
             if reason is not None and isinstance(reason.src_exc, (FrameTooLarge, *NOT_A_MESSAGE)):
-                log.warning("%s at %s broke the protocol: %s", channel.aid, channel.raddr, reason)
+                channel.complain("%s at %s broke the protocol: %s", channel.aid, channel.raddr, reason)
             else:
                 log.runtime("channel to %s ended: %s", channel.aid, reason)
             if self.plugins.channel_closed:

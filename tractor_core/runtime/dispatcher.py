@@ -8,7 +8,6 @@ from typing import Any, TypeVar
 
 from tractor_core.errors import ActorTooSlowError, ContextCancelled, ModuleNotExposed, TransportClosed
 from tractor_core.ipc.channel import Channel
-from tractor_core.log import get_logger
 from tractor_core.msg import types as m
 from tractor_core.msg.boxing import box
 from tractor_core.msg.exposure import Endpoint
@@ -20,8 +19,6 @@ from .context import Context
 from .payload import codec_in_force, payloads_for
 from .serving import ServedCall, serve_call, serve_context, serve_generator
 from .system import PREFIX
-
-log = get_logger("runtime")
 
 T = TypeVar("T")
 
@@ -42,7 +39,7 @@ class Dispatcher:
         if handler is not None:
             handler(channel, message)
         elif isinstance(message, m.Hello | m.Auth | m.SpawnSpec):
-            log.warning("%s sent %s on an open channel; ignored", channel.aid, type(message).__name__)
+            channel.complain("%s sent %s on an open channel; ignored", channel.aid, type(message).__name__)
         # Everything else is late traffic of a dialog that is over: normal after a cancel.
 
     def _on_ping(self, channel: Channel, message: m.Ping) -> None:

@@ -9,7 +9,6 @@ import trio
 
 from tractor_core.errors import ContextCancelled, StreamOverrun, TransportClosed
 from tractor_core.ipc.channel import Channel
-from tractor_core.log import get_logger
 from tractor_core.msg import types as m
 from tractor_core.msg.boxing import box, unbox
 from tractor_core.protocol import dialog as d
@@ -24,8 +23,6 @@ from .stream import MsgStream
 if TYPE_CHECKING:
     from .actor import Actor
     from .portal import Portal
-
-log = get_logger("runtime")
 
 Overflow = Literal["raise", "block", "buffer"]
 
@@ -192,7 +189,7 @@ class Link:
 
     def _violated(self, error: ProtocolViolation) -> None:
         closed = TransportClosed(f"protocol violation by {self.chan.aid}: {error}")
-        log.warning("%s", closed)
+        self.chan.complain("%s", closed)
         try:
             if self.side == "parent":
                 post_cancel(self.actor, self.chan, self.dialog, str(error))

@@ -65,7 +65,7 @@ class ServedCall:
             wake = dialog.receive(message)
         except ProtocolViolation as error:
             self.failure = TransportClosed(f"protocol violation by {self.chan.aid}: {error}")
-            log.warning("%s", self.failure)
+            self.chan.complain("%s", self.failure)
             self.scope.cancel()
             return
         for answer in dialog.outbox:
@@ -211,7 +211,7 @@ def _send_error(actor: Actor, served: Served, error: BaseException | None) -> No
     dialog, channel = served.dialog, served.chan
     if dialog.done:
         if isinstance(error, Exception) and not _tells_of_the_end(error):
-            log.error("a task for %s failed after its channel had ended", channel.aid, exc_info=error)
+            _log_failure(actor, channel, error, "a task for %s failed after its channel had ended")
         return
     if error is None:
         if dialog.peer_error is not None:
@@ -220,10 +220,21 @@ def _send_error(actor: Actor, served: Served, error: BaseException | None) -> No
             boxed = box(_cancelled(actor, dialog), actor.uid)
     else:
         boxed = box(error, actor.uid)
+        if channel.withhold_tracebacks and not isinstance(error, ContextCancelled | TransportClosed):
+            _log_failure(actor, channel, error, "a task for client %s failed")
     try:
         channel.post(dialog.failed(boxed))
     except TransportClosed:
         pass
+
+
+def _log_failure(actor: Actor, channel: Channel, error: BaseException, message: str) -> None:
+    """Log an error whose traceback nobody else will see. Clients cannot fill the log with them."""
+    if channel.peer.role == "client":
+        source = f"{type(error).__qualname__} for client {channel.aid.name}"
+        actor.complaints.error(source, error, message, channel.aid)
+    else:
+        log.error(message, channel.aid, exc_info=error)
 
 
 def _cancelled(actor: Actor, dialog: Dialog) -> ContextCancelled:

@@ -259,7 +259,7 @@ export class RemoteActorError extends TractorError {
   readonly sourceType: string;
   /** The actors that it crossed, the origin first. */
   readonly relayPath: Uid[];
-  /** As Python formats it. */
+  /** As Python formats it; empty unless the actor shows clients its tracebacks (`client_tracebacks=True`). */
   readonly traceback: string;
   readonly notes: string[];
   /** The exception's arguments; null where they could not be encoded. Integers beyond 2^53 are `bigint`. */
