@@ -76,11 +76,9 @@ class RootOptions(msgspec.Struct, kw_only=True):
             if isinstance(value := getattr(self, name), str):
                 raise TypeError(f"{name} is a list, so write {name}=[{value!r}]")
         if self.enable_stack_on_sig:
-            raise PluginError("enable_stack_on_sig=True is not part of this version of tractor-core")
-        if self.debug_mode or self.maybe_enable_greenback:
-            raise PluginError(
-                "the multi-process debugger (debug_mode=True) is not part of this version of tractor-core"
-            )
+            raise _not_part("enable_stack_on_sig=True")
+        if self.debug_mode or self.maybe_enable_greenback or self.debug_filter is not None:
+            raise _not_part("the multi-process debugger (debug_mode=True)")
 
 
 def schemes_of(options: RootOptions, environ: Mapping[str, str] = os.environ) -> list[str]:
@@ -115,6 +113,8 @@ def make_root(options: RootOptions, environ: Mapping[str, str] = os.environ) -> 
             "this script starts actors while a child imports it: put what it runs under "
             "'if __name__ == \"__main__\":'"
         )
+    if environ.get("TRACTOR_ENABLE_STACKSCOPE"):
+        raise _not_part("TRACTOR_ENABLE_STACKSCOPE")
     heartbeat = Heartbeat.of(options.heartbeat_interval, options.heartbeat_timeout)
     key, explicit = load_key(options.auth_key, environ)
     plugins = options.plugins or PluginManager.from_environment(environ)
@@ -151,6 +151,10 @@ def actor_identity() -> str | None:
     """Who is speaking, for log records."""
     actor = current_actor(err_on_no_runtime=False)
     return None if actor is None else str(actor.aid)
+
+
+def _not_part(what: str) -> PluginError:
+    return PluginError(f"{what} is not part of this version of tractor-core")
 
 
 def _renamed(old: str, new: str) -> None:
