@@ -70,7 +70,7 @@ def test_endpoints_say_what_they_are() -> None:
     exposed = Exposed([user])
     dialog = exposed.lookup(f"{NAME}:dialog")
     assert (dialog.fn, dialog.functype, dialog.context_parameter) == (user.dialog, "context", "ctx")
-    assert [parameter.name for parameter in dialog.signature.parameters.each] == ["x"]
+    assert dialog.signature.parameters == ("x",)
     assert dialog.signature is exposed.signatures.get(user.dialog)
     public = exposed.lookup(f"{NAME}:public")
     assert (public.functype, public.context_parameter, public.clients) == ("asyncfunc", None, False)

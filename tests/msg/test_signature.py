@@ -335,6 +335,7 @@ def test_unsupported_annotations_take_anything() -> None:
     assert bind(endpoint, g=1, **arguments) == ([], {"g": 1, **arguments})
     assert refused(endpoint, g="x", **arguments).path == "$.g"
     assert Signature(endpoint).result_type is Any
+    assert Signature(endpoint).unchecked(wire_codec()).keys() == {*"abcdeh", "return"}
 
 
 def test_unannotated_means_anything() -> None:

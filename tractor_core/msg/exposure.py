@@ -44,12 +44,14 @@ class Endpoint:
     ``target`` is its name on the wire, ``clients`` whether peers of role "client" may call it too.
     """
 
-    __slots__ = ("_signature", "_signatures", "clients", "fn", "functype", "target")
+    __slots__ = ("_signature", "_signatures", "clients", "fn", "functype", "target", "told")
 
     def __init__(self, target: str, fn: Callable[..., Any], signatures: SignatureCache) -> None:
         self.target = target
         self.fn = fn
         self.functype: Functype = functype_of(fn)
+        #: Whether the log knows which of its annotations are not checked.
+        self.told = False
         self.clients = bool(getattr(fn, _CLIENTS_MARK, False))
         self._signatures = signatures
         self._signature: Signature | None = None

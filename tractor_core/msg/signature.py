@@ -19,7 +19,7 @@ from .annotations import decodable, payload_annotation, type_hints
 from .binding import Binder, Bound, Decode, Parameter, Parameters
 from .codec import MsgCodec, wire_codec
 from .namespace import context_mark
-from .paths import mismatch
+from .paths import describe, mismatch
 
 #: Result types for which the exact type of the value tells all; others are checked by a round trip.
 _EXACT: frozenset[Any] = frozenset({bool, int, float, str, bytes, list, dict})
@@ -48,6 +48,11 @@ class Signature:
         self._by_codec: Final[dict[MsgCodec, CodedSignature]] = {}
 
     @property
+    def parameters(self) -> tuple[str, ...]:
+        """The names of what a caller can fill."""
+        return tuple(parameter.name for parameter, _ in self._parameters)
+
+    @property
     def result_type(self) -> Any:
         """The type of the result, or of an async generator's items, by msgspec alone; ``Any``: unchecked."""
         return self.by(wire_codec()).result_type
@@ -62,6 +67,16 @@ class Signature:
             result_type = decodable(self._result_annotation, codec.knows)
             coded = self._by_codec[codec] = CodedSignature(parameters, result_type, codec)
         return coded
+
+    def unchecked(self, codec: MsgCodec) -> dict[str, str]:
+        """The annotations that this codec takes for ``Any``, by the parameter's name (or ``"return"``)."""
+        annotations = {parameter.name: annotation for parameter, annotation in self._parameters}
+        annotations["return"] = self._result_annotation
+        return {
+            name: describe(annotation)
+            for name, annotation in annotations.items()
+            if annotation is not Any and decodable(annotation, codec.knows) is Any
+        }
 
     def _parameters_by(self, codec: MsgCodec) -> Parameters:
         found = Parameters(self.name, only_names=self._only_names, each=[])

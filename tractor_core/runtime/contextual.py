@@ -10,6 +10,7 @@ from typing import Any, TypeVar, overload
 
 from msgspec import UNSET
 
+from tractor_core.msg.codec import mk_codec
 from tractor_core.msg.namespace import ContextMark
 
 from .context import Context
@@ -43,7 +44,7 @@ def context(
     """Mark an async function as one that ``Portal.open_context()`` can start.
 
     It must have one parameter annotated ``Context``, of any name, else ``TypeError``. ``pld_spec`` types
-    every payload of the dialog, both ways::
+    every payload of the dialog, both ways; ``TypeError`` for one that msgspec cannot decode::
 
         @tractor.context(pld_spec=int | None)
         async def counter(ctx: tractor.Context, start: int) -> None:
@@ -53,10 +54,24 @@ def context(
     def mark(function: Any) -> Any:
         if not inspect.iscoroutinefunction(function):
             raise TypeError(f"@context goes on an async function, not on {function!r}")
-        function.__tractor_context__ = ContextMark(_context_parameter(function), pld_spec, enc_hook, dec_hook)
+        mark = ContextMark(_context_parameter(function), pld_spec, enc_hook, dec_hook)
+        _check_contract(function, mark)
+        function.__tractor_context__ = mark
         return function
 
     return mark if fn is None else mark(fn)
+
+
+def _check_contract(function: Any, mark: ContextMark) -> None:
+    """Refuse a contract that nothing could be decoded by, here rather than when it is first used."""
+    if mark.pld_spec is UNSET:
+        return
+    try:
+        mk_codec(mark.pld_spec, enc_hook=mark.enc_hook, dec_hook=mark.dec_hook)
+    except TypeError as error:
+        raise TypeError(f"the pld_spec of {function.__qualname__}() cannot be decoded: {error}") from error
+    except NameError:
+        pass  # a class that refers to one which the module has yet to define
 
 
 def _context_parameter(function: Any) -> str:

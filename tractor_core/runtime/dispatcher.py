@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from tractor_core.errors import ActorTooSlowError, ContextCancelled, ModuleNotExposed, TransportClosed
 from tractor_core.ipc.channel import Channel
+from tractor_core.log import get_logger
 from tractor_core.msg import types as m
 from tractor_core.msg.boxing import box
 from tractor_core.msg.exposure import Endpoint
@@ -19,6 +20,8 @@ from .context import Context
 from .payload import codec_in_force, payloads_for
 from .serving import ServedCall, serve_call, serve_context, serve_generator
 from .system import PREFIX
+
+log = get_logger("runtime")
 
 T = TypeVar("T")
 
@@ -100,8 +103,18 @@ class Dispatcher:
         if not allowed:
             raise _not_open(channel, target)
 
+    def _tell_unchecked(self, channel: Channel, endpoint: Endpoint) -> None:
+        """Say once what annotations of an endpoint nothing is checked against."""
+        endpoint.told = True
+        unchecked = endpoint.signature.unchecked(channel.codec)
+        if unchecked:
+            names = "; ".join(f"{name}: {annotation}" for name, annotation in unchecked.items())
+            log.runtime("%s takes anything for what no codec decodes into: %s", endpoint.target, names)
+
     def _start_endpoint(self, channel: Channel, message: m.Start, endpoint: Endpoint) -> None:
         actor = self._actor
+        if not endpoint.told:
+            self._tell_unchecked(channel, endpoint)
         if endpoint.functype != message.functype:
             raise TypeError(f"{message.target} is of kind {endpoint.functype}, not {message.functype}")
         applied = codec_in_force(channel)
