@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import trio
@@ -164,3 +165,54 @@ def test_console_survives_a_process_without_stderr(monkeypatch: pytest.MonkeyPat
     get_console_log("info")
     monkeypatch.setattr(sys, "stderr", None)
     get_logger().info("nobody hears this")
+
+
+TREE = """
+import sys
+import trio
+import tractor_core as tractor
+from tractor_core.log import get_logger
+
+async def speak(how: str) -> None:
+    getattr(get_logger("app"), how)("%s from the child", how)
+
+async def main():
+    async with tractor.open_nursery(registry_addrs=["tcp://127.0.0.1:0"], loglevel=sys.argv[1]) as nursery:
+        await nursery.run_in_actor(speak, name="worker", how="cancel")
+        await nursery.run_in_actor(speak, name="chatty", loglevel="transport", how="io")
+        get_logger("app").cancel("cancel from the root")
+
+if __name__ == "__main__":
+    trio.run(main)
+"""
+
+
+@pytest.mark.parametrize(
+    ("argument", "environment", "shown"),
+    [
+        ("cancel", {}, {"cancel root", "cancel worker", "io chatty"}),
+        ("error", {}, {"io chatty"}),
+        ("error", {"TRACTOR_LOGLEVEL": "cancel"}, {"cancel root", "cancel worker", "io chatty"}),
+    ],
+)
+def test_a_tree_speaks_at_its_level_each_actor_by_its_name(
+    argument: str, environment: dict[str, str], shown: set[str], tmp_path: Path
+) -> None:
+    script = tmp_path / "speaking_tree.py"
+    script.write_text(TREE)
+    finished = subprocess.run(
+        [sys.executable, str(script), argument],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=25,
+    )
+    lines = re.findall(
+        r"^\d\d:\d\d:\d\d\.\d{3} (\w+) +(\w+)@[0-9a-f]{8} (\d+) \S+ tractor_core\.app: (.*)$",
+        finished.stderr,
+        re.MULTILINE,
+    )
+    assert {f"{level} {name}" for level, name, _, _ in lines} == shown
+    assert len({pid for _, _, pid, _ in lines}) == len(lines) == len(shown)
+    assert all(text.startswith(f"{level} from the ") for level, _, _, text in lines)

@@ -170,6 +170,53 @@ async def test_a_manager_that_fails_meanwhile_ends_the_block(autojump_clock: Moc
     assert log.events == ["+a", "!a", "-a"]
 
 
+async def test_several_that_fail_to_enter_are_a_group(autojump_clock: MockClock) -> None:
+    log = Log()
+
+    @asynccontextmanager
+    async def failing(error: Exception) -> AsyncGenerator[str, None]:
+        await trio.lowlevel.checkpoint()
+        raise error
+        yield
+
+    with pytest.raises(ExceptionGroup) as caught:
+        async with gather_contexts([failing(ValueError()), log.manager("a"), failing(KeyError())]):
+            raise AssertionError("not reached")
+    assert {type(error) for error in caught.value.exceptions} == {ValueError, KeyError}
+    assert log.events.count("+a") == log.events.count("-a")
+
+
+@asynccontextmanager
+async def fails_to_close(error: Exception) -> AsyncGenerator[str, None]:
+    yield "opened"
+    raise error
+
+
+async def test_failing_to_close_closes_the_others_and_is_raised_bare(autojump_clock: MockClock) -> None:
+    log = Log()
+    with pytest.raises(ValueError, match="cannot close"):
+        async with gather_contexts(
+            [log.manager("a", 0, 2), fails_to_close(ValueError("cannot close")), log.manager("b", 0, 1)]
+        ) as values:
+            assert values == ("a", "opened", "b")
+    assert sorted(log.events[:2]) == ["+a", "+b"]
+    assert log.events[2:] == ["-b", "-a"]
+
+
+async def test_failing_to_close_after_a_failed_block_hides_neither(autojump_clock: MockClock) -> None:
+    @asynccontextmanager
+    async def fails_when_cancelled() -> AsyncGenerator[None, None]:
+        try:
+            yield
+        finally:
+            raise ValueError("cannot close")
+
+    with pytest.raises(ExceptionGroup) as caught:
+        async with gather_contexts([fails_when_cancelled()]):
+            raise KeyError("block")
+    assert {type(error) for error in caught.value.exceptions} == {ValueError, KeyError}
+
+
 @pytest.mark.parametrize("given", [False, True])
 async def test_cancelled_while_entering_open_and_closing(autojump_clock: MockClock, given: bool) -> None:
     for deadline in (1, 3, 5):

@@ -32,11 +32,16 @@ async def open_actor_cluster(
 ) -> AsyncIterator[dict[str, Portal]]:
     """Start ``count`` actors exposing ``modules``, several at a time, and end them with the block.
 
-    Yields their portals by name.
-    ``count`` defaults to the processors that this process may use, names to ``<this actor>.worker_<i>``.
-    Duplicate or miscounted names are a ``ValueError``. ``hard_kill`` ends them by SIGKILL. The other keywords
+    Yields their portals by name. ``count`` defaults to the number of names, or else of the processors that this
+    process may use; names to ``<this actor>.worker_<i>``. ``hard_kill`` ends them by SIGKILL. The other keywords
     are for the root actor, where none runs.
+
+    Duplicate or miscounted names are a ``ValueError``. One that does not start ends the others, and its error
+    is raised.
     """
+    for argument, value in (("modules", modules), ("names", names)):
+        if isinstance(value, str):
+            raise TypeError(f"{argument} is a list, so write {argument}=[{value!r}]")
     total = count if count is not None else (len(names) if names is not None else cpu_count_usable())
     if total < 1:
         raise ValueError(f"a cluster has at least one actor, not {total}")
