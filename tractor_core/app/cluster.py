@@ -32,9 +32,9 @@ async def open_actor_cluster(
 ) -> AsyncIterator[dict[str, Portal]]:
     """Start ``count`` actors exposing ``modules``, several at a time, and end them with the block.
 
-    Yields their portals by name. ``count`` defaults to the number of names, or else of the processors that this
-    process may use; names to ``<this actor>.worker_<i>``. ``hard_kill`` ends them by SIGKILL. The other keywords
-    are for the root actor, where none runs.
+    Yields their portals by name. ``count`` defaults to the number of names, or else of the processors that
+    this process may use; names to ``<this actor>.worker_<i>``. ``hard_kill`` ends them by SIGKILL. The other
+    keywords are for the root actor, where none runs.
 
     Duplicate or miscounted names are a ``ValueError``. One that does not start ends the others, and its error
     is raised.
