@@ -66,6 +66,15 @@ February 2024 has 29 days
 it will end: True
 the daemon returned 0
 """,
+    "error_groups": r"""
+one actor, several errors:
+  LookupError: nothing is called c-gone \(ask for it by another name\)
+  because of: KeyError
+  TimeoutError: a-late did not answer
+several actors, an error of each:
+  look-ups: LookupError in north: nothing is called gone
+  others: TimeoutError in south: late did not answer
+""",
     "error_propagation": r"""
 what the last actor raised: RemoteActorError
 what the first one raised: OutOfCoffee
@@ -111,6 +120,13 @@ root\.worker_2 takes 8000 to 12000
 block: 8 of 100 were sent while nobody looked, 100 arrived
 buffer: 100 of 100 were sent while nobody looked, 100 arrived
 raise: the sender was stopped, and so are we
+""",
+    "typed_messages": r"""
+total: 9\.15
+refused: total\(\) argument '1' at \$\.1\.count: expected `int` >= 1
+shop: open; payload: expected `str \| object`, got `int`
+Receipt\(total=Decimal\('12\.20'\), due=datetime\.date\(2024, 3, 30\)\)
+sold: 1 orders
 """,
     "transports_by_url": r"""
 daemon greets whoever dials tcp
