@@ -30,6 +30,10 @@ ALLOWED: Final = frozenset(
     }
 )
 
+#: How work ends where nobody was harmed, but some may have been slow: a cancel that is not acknowledged in
+#: half a second says so.
+UNHARMED: Final = frozenset({"result", "cancelled", "NobodyThere", "ActorTooSlowError"})
+
 #: Nothing frees a waiter whose peer stands still for good, but its own deadline or that of dialling.
 WHEN_STOPPED: Final = frozenset({"TooSlowError", "TimeoutError"})
 
@@ -67,7 +71,7 @@ def _allowed(kind: str, plan: Plan, entry: Entry) -> bool:
     if kind == "RuntimeError":
         return _REFUSED_START.search(entry.text) is not None
     if kinds <= {"delay", "noise"} and not entry.work.partition(" ")[2].startswith("keeping"):
-        return kind in ("result", "NobodyThere", "cancelled")
+        return kind in UNHARMED
     return kind in ALLOWED
 
 
