@@ -32,8 +32,8 @@ MEMBERS: dict[type, str] = {
     tractor.MsgStream: "send receive receive_nowait aclose subscribe ctx chan closed __aiter__ __anext__",
     tractor.Channel: "from_addr send recv aclose connected apply_codec aid laddr raddr closed uid __aenter__",
     errors.RemoteActorError: "boxed_type boxed_type_str src_type src_uid relay_uid relay_path message tb_str"
-    " notes is_inception unwrap pformat ipc_msg sender",
-    errors.ContextCancelled: "canceller",
+    " notes is_inception unwrap pformat ipc_msg sender src_aid relay_aid",
+    errors.ContextCancelled: "canceller canceller_aid",
     errors.MsgTypeError: "bad_msg expected_msg_type path",
     errors.TransportClosed: "src_exc",
     errors.StreamOverrun: "sender",

@@ -106,8 +106,13 @@ class RemoteActorError(TractorError):
     ``boxed_type`` is what the last hop raised (``RemoteActorError`` itself when it only relayed),
     ``src_type`` what the origin raised; either is ``RemoteActorError`` when the class is not known
     here, and the name stays in ``boxed_type_str`` / ``src_type_str``. ``relay_path`` lists the uid
-    of every actor crossed, the origin first.
+    of every actor crossed, the origin first. ``src_aid`` and ``relay_aid`` are the ``Aid`` of the first and
+    the last of them, whose process ids are not known here.
     """
+
+    src_aid: Any = None
+    relay_aid: Any = None
+    _canceller_aid: Any = None
 
     def __init__(
         self,
@@ -195,6 +200,8 @@ class RemoteActorError(TractorError):
         """Know what the boxed description says beyond the arguments of the constructor."""
         self.relay_path = carrier.relay_path
         self.tb_str = carrier.tb_str
+        self.src_aid, self.relay_aid = carrier.src_aid, carrier.relay_aid
+        self._canceller_aid = carrier._canceller_aid
 
     def _unwrap_group(self, kind: type[BaseException], message: str) -> BaseException:
         members = [
@@ -223,6 +230,11 @@ class ContextCancelled(RemoteActorError):
     ) -> None:
         super().__init__(message, **kwargs)
         self.canceller: Uid | None = canceller
+
+    @property
+    def canceller_aid(self) -> Any:
+        """The canceller's ``Aid``, where this came from another actor; else None."""
+        return self._canceller_aid
 
     def _take_facts(self, carrier: RemoteActorError) -> None:
         super()._take_facts(carrier)

@@ -24,8 +24,8 @@ from tractor_core.errors import (
     RemoteActorError,
     StreamOverrun,
 )
-from tractor_core.msg import BoxedError, Error
-from tractor_core.msg.boxing import FIELD_LIMIT, box, resolve_type, unbox
+from tractor_core.msg import Aid, BoxedError, Error
+from tractor_core.msg.boxing import FIELD_LIMIT, box, resolve_type, unbox, without_tracebacks
 from tractor_core.msg.codec import wire_codec
 
 ORIGIN = ("origin", "0" * 32)
@@ -217,6 +217,29 @@ def test_a_relayed_cancellation_still_knows_its_canceller() -> None:
     assert type(original) is ContextCancelled
     assert (original.message, original.canceller, original.src_uid) == ("stopped", TOP, ORIGIN)
     assert original.__cause__ is error
+
+
+def test_who_is_known_as_an_identity_too() -> None:
+    error = send(send(ValueError("x")), MIDDLE)
+    assert (error.src_aid, error.relay_aid) == (Aid(*ORIGIN), Aid(*MIDDLE))
+    assert isinstance(error.src_aid, Aid) and error.src_aid.uid == error.src_uid
+    assert RemoteActorError("made here").src_aid is None
+
+    cancelled = ContextCancelled("stop", canceller=TOP)
+    assert cancelled.canceller_aid is None
+    arrived = send(cancelled)
+    assert arrived.canceller_aid == Aid(*TOP) and arrived.canceller_aid.uid == arrived.canceller
+    relayed = send(arrived, MIDDLE).unwrap()
+    assert relayed.canceller_aid == Aid(*TOP) and relayed.src_aid == Aid(*ORIGIN)
+
+
+def test_last_words_are_shown_once_and_with_the_traceback() -> None:
+    error = send(raised(ActorDied("worker died", last_words="Traceback of the worker")))
+    assert error.message == "worker died"
+    assert error.tb_str.count("Traceback of the worker") == 1
+    assert "Traceback of the worker" in str(error)
+    bare = unbox(without_tracebacks(box(error, MIDDLE)))
+    assert "Traceback of the worker" not in str(bare) + repr(bare.boxed)
 
 
 def test_a_relayed_type_error_still_knows_its_place() -> None:

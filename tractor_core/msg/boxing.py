@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from tractor_core.errors import (
+    ActorDied,
     AuthenticationFailed,
     ContextCancelled,
     ModuleNotExposed,
@@ -22,12 +23,13 @@ from tractor_core.errors import (
     RemoteActorError,
     StreamOverrun,
     TractorError,
+    TransportClosed,
     Uid,
 )
 
 from .namespace import MAIN, MP_MAIN, public_module
 from .paths import describe
-from .types import BoxedError
+from .types import Aid, BoxedError
 
 #: Longest text of one field, and of all together (characters): a boxed error stays far below a frame.
 FIELD_LIMIT = 64 * 1024
@@ -191,6 +193,8 @@ def _message(exc: BaseException) -> str:
     try:
         if isinstance(exc, RemoteActorError):
             return exc.message
+        if isinstance(exc, ActorDied):
+            return TransportClosed.__str__(exc)  # its last words are in the formatted traceback
         return str(exc)
     except Exception:
         return f"<{type(exc).__qualname__}, whose str() fails>"
@@ -239,6 +243,10 @@ def _unbox(boxed: BoxedError, hop_uid: Uid | None, depth: int) -> TractorError:
     }
     error = _build(boxed, details)
     error.boxed = boxed
+    if isinstance(error, RemoteActorError) and path:
+        error.src_aid, error.relay_aid = Aid(*path[0]), Aid(*path[-1])
+    if isinstance(error, RemoteActorError) and boxed.canceller is not None:
+        error._canceller_aid = Aid(*boxed.canceller)
     if depth < DEPTH_LIMIT:
         if isinstance(error, RemoteActorError):
             error.members = tuple(_unbox(member, hop_uid, depth + 1) for member in boxed.members)

@@ -13,6 +13,7 @@ from tractor_core.ipc.channel import Channel
 from tractor_core.log import get_logger
 from tractor_core.msg import types as m
 from tractor_core.msg.boxing import box
+from tractor_core.msg.gathered import Gathered
 from tractor_core.protocol.dialog import W_CANCEL, Dialog, ProtocolViolation
 
 from .call import error_of
@@ -137,7 +138,7 @@ async def _run(actor: Actor, served: Served, body: Body, check: Check | None) ->
     dialog, channel = served.dialog, served.chan
     dialog.run()
     result: Any = None
-    frame: bytes | None = None
+    frame: bytes | Gathered | None = None
     error: BaseException | None = None
     finished = False
     try:
@@ -165,7 +166,9 @@ async def _run(actor: Actor, served: Served, body: Body, check: Check | None) ->
         raise own
 
 
-async def _encoded_result(served: Served, result: Any, check: Check | None) -> bytes | None:
+async def _encoded_result(
+    served: Served, result: Any, check: Check | None
+) -> bytes | Gathered | None:
     """``Return`` as a frame, once there is room for it; None where the dialog is over.
 
     The dialog stays open meanwhile, and counts: a peer that takes no results gets no new ones.
@@ -187,7 +190,7 @@ async def _encoded_result(served: Served, result: Any, check: Check | None) -> b
     return None
 
 
-def _send_result(served: Served, result: Any, frame: bytes | None) -> None:
+def _send_result(served: Served, result: Any, frame: bytes | Gathered | None) -> None:
     """Send the encoded ``Return``."""
     dialog, channel = served.dialog, served.chan
     if dialog.done or frame is None:
@@ -220,7 +223,8 @@ def _send_error(actor: Actor, served: Served, error: BaseException | None) -> No
             boxed = box(_cancelled(actor, dialog), actor.uid)
     else:
         boxed = box(error, actor.uid)
-        if channel.withhold_tracebacks and not isinstance(error, ContextCancelled | TransportClosed):
+        told = error is served.failure or isinstance(error, ContextCancelled)
+        if channel.withhold_tracebacks and not told:
             _log_failure(actor, channel, error, "a task for client %s failed")
     try:
         channel.post(dialog.failed(boxed))
