@@ -55,9 +55,9 @@ async def a_group_from_one_actor(portal: tractor.Portal) -> None:
             boxed = each.__cause__
             assert isinstance(boxed, RemoteActorError) and isinstance(boxed.__cause__, RemoteActorError)
             print(f"  because of: {boxed.__cause__.src_type.__name__}")
-    except* TimeoutError as group:
-        for each in group.exceptions:
-            tell(each)
+    except* TimeoutError as late:
+        for too_late in late.exceptions:
+            tell(too_late)
 
 
 async def a_group_from_several_actors(portals: list[tractor.Portal]) -> None:

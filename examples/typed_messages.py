@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime
 from decimal import Decimal
 from fractions import Fraction
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 import trio
@@ -77,8 +77,9 @@ async def main() -> None:
 
         tea, cup = Item("tea", Decimal("4.50"), 2), Item("cup", Decimal("3.20"))
         print("total:", await shop.run(total, tea, cup, discount=Fraction(1, 4)))
+        air: Any = {"name": "air", "price": "0", "count": 0}
         try:
-            await shop.run(total, tea, {"name": "air", "price": "0", "count": 0})  # type: ignore[arg-type]
+            await shop.run(total, tea, air)
         except tractor.MsgTypeError as error:
             print("refused:", error.message)
 

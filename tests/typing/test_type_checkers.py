@@ -94,6 +94,12 @@ def test_types_are_inferred(check: Check, tmp_path: Path) -> None:
 
 
 @CHECKERS
+@pytest.mark.parametrize("name", ["typed_messages", "error_groups"])
+def test_examples_are_typed(check: Check, name: str, tmp_path: Path) -> None:
+    assert check(PROJECT / "examples" / f"{name}.py", tmp_path / "cache") == {}
+
+
+@CHECKERS
 def test_mistakes_are_found(check: Check, tmp_path: Path) -> None:
     sample = SAMPLES / "mistakes.py"
     lines = sample.read_text(encoding="utf-8").splitlines()

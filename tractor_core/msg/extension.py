@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from types import FunctionType
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -19,6 +19,10 @@ from .namespace import NamespacePath
 
 #: What msgpack leaves to applications.
 CODES = range(128)
+
+
+#: In the body of the next class the name ``type`` is taken.
+Class: TypeAlias = type[Any]
 
 
 class ExtType(msgspec.Struct, frozen=True, dict=True):
@@ -39,7 +43,7 @@ class ExtType(msgspec.Struct, frozen=True, dict=True):
     wherever the type is known; ``ValueError`` for another.
     """
 
-    type: type[Any]
+    type: Class
     code: int
     to_plain: Callable[[Any], Any]
     from_plain: Callable[[Any], Any]
