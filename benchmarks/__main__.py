@@ -12,36 +12,40 @@ from pathlib import Path
 
 import trio
 
-from tractor_core.cli.certificates import make as make_certificates
-
-from .actors import open_actors
-from .bare import open_bare
-from .measuring import Result, measure
+from .bars import bars
+from .measuring import Result, Row, measure
 from .report import as_json, table, versions
-from .rows import ROWS, Row
+from .rival import ENVIRONMENT, open_rivals
+from .rival import NAMES as RIVALS
+from .rows import ROWS
+from .sides import open_sides
 
 TRANSPORTS = ("tcp", "uds", "zmq+tcp", "zmq+ipc", "ws", "tls", "wss")
-ENCRYPTED = ("tls", "wss")
 #: Measured when nothing is said; each of the others is a library between us and these.
 USUAL = ("tcp", "uds")
+BACKENDS = ("subprocess", "forkserver", "multiprocessing")
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    names = [row.name for row in ROWS]
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+
+    def several(option: str, known: Sequence[str], usual: Sequence[str]) -> None:
+        text = f"of {', '.join(known)}, or 'all' (default {','.join(usual) if usual != known else 'all'})"
+        parser.add_argument(option, type=_listed(known), default=list(usual), metavar="A,B", help=text)
+
+    names = [row.name for row in ROWS]
+    several("--rows", names, names)
+    several("--transports", TRANSPORTS, USUAL)
+    several("--backends", BACKENDS, BACKENDS)
+    several("--rivals", [*RIVALS, "none"], RIVALS)
     parser.add_argument(
-        "--rows", type=_listed(names), default=names, metavar="A,B", help=f"of {', '.join(names)}"
-    )
-    parser.add_argument(
-        "--transports",
-        type=_listed(TRANSPORTS),
-        default=list(USUAL),
-        metavar="A,B",
-        help=f"of {', '.join(TRANSPORTS)}, or 'all' (default {','.join(USUAL)})",
+        "--rivals-in", type=Path, default=ENVIRONMENT, metavar="DIRECTORY", help="their environment"
     )
     parser.add_argument("--rounds", type=int, default=5, help="rounds of each row (default 5)")
     parser.add_argument("--scale", type=float, default=1.0, help="do so many times the usual work in a round")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write all figures to FILE")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="also draw all ratios to FILE, as SVG")
+    parser.add_argument("--check", action="store_true", help="fail if a ratio misses its target")
     parser.add_argument("--pin", action="store_true", help="keep all processes on one core")
     options = parser.parse_args(arguments)
     if options.rounds < 1 or options.scale <= 0:
@@ -62,24 +66,36 @@ def _listed(known: Sequence[str]) -> Callable[[str], list[str]]:
     return names
 
 
-async def run(rows: Sequence[Row], transports: Sequence[str], rounds: int, scale: float) -> list[Result]:
+def chosen(options: argparse.Namespace, transport: str) -> list[Row]:
+    """The rows to measure over one transport."""
+    first = transport == options.transports[0]
+    return [
+        row
+        for row in ROWS
+        if row.name in options.rows
+        and (row.backend is None or row.backend in options.backends)
+        and (first or row.every_transport)
+    ]
+
+
+async def run(options: argparse.Namespace) -> tuple[list[Result], list[str]]:
+    """All results, and a line for each rival that is not there."""
     results = []
-    for transport in transports:
-        # Sockets have short names, whatever TMPDIR says.
-        with tempfile.TemporaryDirectory(prefix="tc-bench-", dir="/tmp") as directory:
-            if transport in ENCRYPTED:
-                # Where both our actors and the floor look for them.
-                made = make_certificates(Path(directory, "tls"), [], 1, None)
-                os.environ.update({variable: str(path) for variable, path in made.items()})
-            async with open_actors(transport, directory) as actors, open_bare(transport, directory) as bare:
-                for row in rows:
-                    if sys.stderr.isatty():
-                        print(f"{row.name} over {transport} ...", file=sys.stderr)
-                    results.append(await measure(row, transport, actors, bare, rounds=rounds, scale=scale))
-    return results
+    wanted = [name for name in options.rivals if name != "none"]
+    async with open_rivals(wanted, options.rivals_in) as (rivals, absent):
+        for transport in options.transports:
+            beside = rivals if transport == options.transports[0] else ()
+            # Sockets have short names, whatever TMPDIR says.
+            with tempfile.TemporaryDirectory(prefix="tc-bench-", dir="/tmp") as directory:
+                async with open_sides(transport, directory, beside) as sides:
+                    for row in chosen(options, transport):
+                        if sys.stderr.isatty():
+                            print(f"{row.name} over {transport} ...", file=sys.stderr)
+                        results.append(await measure(row, sides, rounds=options.rounds, scale=options.scale))
+    return results, absent
 
 
-def main() -> None:
+def main() -> int:
     options = parse()
     # With it, every child would compile what it imports, and spawning would look far slower than it is.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -88,14 +104,22 @@ def main() -> None:
     os.environ.pop("TRACTOR_SPAWN_METHOD", None)
     if options.pin:
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-    chosen = [row for row in ROWS if row.name in options.rows]
-    results = trio.run(run, chosen, options.transports, options.rounds, options.scale)
+    results, absent = trio.run(run, options)
     print(", ".join(f"{name} {value}" for name, value in versions().items()))
-    print(f"medians of {options.rounds} rounds, ours and the floor in turn")
+    print(f"medians of {options.rounds} rounds, all sides in turn")
     print(table(results))
+    if absent:
+        print("\n".join(absent))
     if options.json is not None:
         options.json.write_text(json.dumps(as_json(results), indent=2) + "\n", encoding="utf-8")
+    if options.plot is not None:
+        options.plot.write_text(bars(results), encoding="utf-8")
+    missed = [(result, other) for result in results for other in result.missed()]
+    for result, other in missed:
+        ratio = other.ratio(result.ours)
+        print(f"missed: {result.row.name} over {result.transport}, {other.name}: {ratio:.2f}, {other.target}")
+    return 1 if options.check and missed else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,119 +1,108 @@
-"""The same work, done by an actor."""
+"""The same work, done by actors: what is about starting and ending them, besides calls and streams."""
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from statistics import median
+from contextlib import asynccontextmanager, suppress
 
 import trio
 
 import tractor_core as tractor
 
 from . import endpoints
+from .calling import Calling
+from .processes import private_bytes
 
-MIB = 1024 * 1024
 
-
-class Actors:
-    """A nursery with one actor to call. Every method returns seconds for ``count`` operations."""
+class Actors(Calling):
+    """Starts actors, and ends them uncounted."""
 
     def __init__(self, nursery: tractor.ActorNursery, portal: tractor.Portal) -> None:
+        super().__init__(portal)
         self._nursery = nursery
-        self._portal = portal
-        #: Seconds that the slowest call of the last :meth:`rpc_beside` took.
-        self.worst = 0.0
-
-    async def rpc(self, count: int) -> float:
-        """Calls, one after the other."""
-        run, add = self._portal.run, endpoints.add
-        begin = time.perf_counter()
-        for number in range(count):
-            await run(add, x=number, y=1)
-        return time.perf_counter() - begin
-
-    async def callers(self, count: int, *, callers: int) -> float:
-        """Calls by many tasks at once, over one channel."""
-        begin = time.perf_counter()
-        async with trio.open_nursery() as nursery:
-            for _ in range(callers):
-                nursery.start_soon(self.rpc, count // callers)
-        return time.perf_counter() - begin
-
-    async def ping_pong(self, count: int) -> float:
-        """Values to and fro over one stream."""
-        async with self._portal.open_context(endpoints.echo) as (ctx, _):
-            async with ctx.open_stream(overflow="block") as stream:
-                begin = time.perf_counter()
-                for number in range(count):
-                    await stream.send(number)
-                    await stream.receive()
-                return time.perf_counter() - begin
-
-    async def one_way(self, count: int, *, size: int) -> float:
-        """Values in one direction over one stream."""
-        value = bytes(size)
-        async with self._portal.open_context(endpoints.sink) as (ctx, _):
-            begin = time.perf_counter()
-            async with ctx.open_stream() as stream:
-                for _ in range(count):
-                    await stream.send(value)
-            if await ctx.wait_for_result() != count:
-                raise RuntimeError("values were lost")
-            return time.perf_counter() - begin
-
-    async def rpc_beside(self, count: int, *, piece: int) -> float:
-        """Calls, one after the other, while ``count`` MiB are sent in pieces of ``piece`` MiB.
-
-        Returns ``count`` times the median: how many calls there were depends on how fast the rest is.
-        """
-        run, add = self._portal.run, endpoints.add
-        latencies = []
-        done = False
-
-        async def load() -> None:
-            nonlocal done
-            buffer = memoryview(bytes(min(piece, count) * MIB))
-            left = count * MIB
-            async with self._portal.open_context(endpoints.buffer_sink) as (ctx, _):
-                async with ctx.open_stream() as stream:
-                    while left:
-                        await stream.send(buffer[:left])
-                        left -= min(left, len(buffer))
-                if await ctx.wait_for_result() != count * MIB:
-                    raise RuntimeError("bytes were lost")
-            done = True
-
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(load)
-            while not done:
-                begin = time.perf_counter()
-                await run(add, x=1, y=1)
-                latencies.append(time.perf_counter() - begin)
-        self.worst = max(latencies)
-        return median(latencies) * count
-
-    async def contexts(self, count: int) -> float:
-        """Contexts that are opened and end."""
-        begin = time.perf_counter()
-        for _ in range(count):
-            async with self._portal.open_context(endpoints.nothing):
-                pass
-        return time.perf_counter() - begin
 
     async def spawn(self, count: int, *, start_method: str) -> float:
-        """Actors started, one after the other, until each can be called; ending them is not counted."""
+        """Actors started, one after the other, until each can be called."""
         seconds = 0.0
         for _ in range(count):
             begin = time.perf_counter()
-            portal = await self._nursery.start_actor(
-                "spawned", enable_modules=[endpoints.__name__], start_method=start_method
-            )
+            portal = await self._start(start_method)
             seconds += time.perf_counter() - begin
-            await portal.cancel_actor()
-            await portal.chan.wait_closed()
+            await _end(portal)
         return seconds
+
+    async def spawn_at_once(self, count: int, *, together: int, start_method: str) -> float:
+        """``together`` actors at a time, until all can be called."""
+        seconds = 0.0
+        for _ in range(count):
+            portals: list[tractor.Portal] = []
+
+            async def start(portals: list[tractor.Portal] = portals) -> None:
+                portals.append(await self._start(start_method))
+
+            begin = time.perf_counter()
+            async with trio.open_nursery() as nursery:
+                for _ in range(together):
+                    nursery.start_soon(start)
+            seconds += time.perf_counter() - begin
+            async with trio.open_nursery() as nursery:
+                for portal in portals:
+                    nursery.start_soon(_end, portal)
+        return seconds
+
+    async def memory(self, count: int, *, start_method: str) -> float:
+        """Bytes, not seconds: what ``count`` actors that have been called once hold for themselves."""
+        portals = [await self._start(start_method) for _ in range(count)]
+        for portal in portals:
+            await portal.run(endpoints.add, x=1, y=1)
+        held = sum(private_bytes(portal.chan.aid.pid) for portal in portals)
+        for portal in portals:
+            await _end(portal)
+        return float(held)
+
+    async def death(self, count: int) -> float:
+        """From ``kill -9`` of an actor that owes an answer until its caller is told."""
+        return sum([await _kill_one() for _ in range(count)])
+
+    async def _start(self, start_method: str) -> tractor.Portal:
+        return await self._nursery.start_actor(
+            "spawned",
+            enable_modules=[endpoints.__name__],
+            start_method=start_method,
+            inherit_parent_main=False,
+        )
+
+
+async def _end(portal: tractor.Portal) -> None:
+    await portal.cancel_actor(timeout=10)
+    await portal.chan.wait_closed()
+
+
+async def _kill_one() -> float:
+    """In a nursery of its own, which fails as it must when one of its actors is killed."""
+    killed = told = 0.0
+
+    async def ask(portal: tractor.Portal) -> None:
+        nonlocal told
+        try:
+            await portal.run(endpoints.forever)
+        finally:
+            told = time.perf_counter()
+
+    with suppress(tractor.ActorDied):
+        async with tractor.open_nursery() as nursery:
+            portal = await nursery.start_actor(
+                "mortal", enable_modules=[endpoints.__name__], start_method="forkserver"
+            )
+            async with trio.open_nursery() as tasks:
+                tasks.start_soon(ask, portal)
+                await portal.run(endpoints.add, x=1, y=1)
+                killed = time.perf_counter()
+                os.kill(portal.chan.aid.pid, signal.SIGKILL)
+    return told - killed
 
 
 @asynccontextmanager

@@ -14,6 +14,7 @@ from typing import Any
 import trio
 
 from .connecting import Connection, connect
+from .lines import read_line
 
 
 class Bare:
@@ -64,17 +65,9 @@ async def open_bare(scheme: str, directory: str) -> AsyncIterator[Bare]:
     async with trio.open_nursery() as nursery:
         process = await nursery.start(partial(trio.run_process, command, stdout=subprocess.PIPE, check=False))
         try:
-            address = json.loads(await process.stdout.receive_some())
+            address = json.loads(await read_line(process))
             frames = await connect(nursery, address)
             yield Bare(nursery, address, frames)
             await frames.aclose()
         finally:
             nursery.cancel_scope.cancel()
-
-
-async def import_trio(count: int) -> float:
-    """Seconds for ``count`` interpreters, one after the other, that import trio and end."""
-    begin = time.perf_counter()
-    for _ in range(count):
-        await trio.run_process([sys.executable, "-c", "import trio"])
-    return time.perf_counter() - begin

@@ -104,7 +104,7 @@ async def serve_websockets(scheme: str, directory: str) -> None:
 
 async def serve_zmq(scheme: str, directory: str) -> None:
     """``zmq+tcp`` and ``zmq+ipc``: one ROUTER for all."""
-    sock = zmq.Context.instance().socket(zmq.ROUTER)
+    sock: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.ROUTER)
     sock.curve_server = True
     public, sock.curve_secretkey = zmq.curve_keypair()
     sock.bind("tcp://127.0.0.1:*" if scheme == "zmq+tcp" else f"ipc://{directory}/bare.zmq.sock")
@@ -125,4 +125,4 @@ SERVE = {
 }
 
 if __name__ == "__main__":
-    trio.run(SERVE[sys.argv[1]], *sys.argv[1:])
+    trio.run(SERVE[sys.argv[1]], sys.argv[1], sys.argv[2])

@@ -38,8 +38,10 @@ class Frames:
         if header is None:
             return None
         length = _HEADER.unpack(header)[0]
-        in_place = self._socket is not None and length >= _LARGE
-        body = await (self._take_large(self._socket, length) if in_place else self._take(length))
+        if self._socket is not None and length >= _LARGE:
+            body: bytes | bytearray | None = await self._take_large(self._socket, length)
+        else:
+            body = await self._take(length)
         return None if body is None else self._decode(body)
 
     async def _take(self, count: int) -> bytes | None:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from statistics import median
 from typing import Any
 
-from .measuring import Result
+from .measuring import Comparison, Result
 
-HEADINGS = ("row", "work", "transport", "unit", "tractor-core", "spread", "bare", "floor", "ratio")
-_LEFT = {"row", "work", "transport", "unit", "floor"}
+HEADINGS = (
+    "row", "work", "transport", "unit", "tractor-core", "spread",
+    "against", "theirs", "ratio", "target", "met",
+)  # fmt: skip
+_LEFT = {"row", "work", "transport", "unit", "against", "target", "met"}
 
 
 def versions() -> dict[str, str]:
@@ -23,12 +26,13 @@ def versions() -> dict[str, str]:
         **{package: version(package) for package in packages},
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "cores": str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()),
+        "load average": f"{os.getloadavg()[0]:.1f}",
     }
 
 
 def table(results: Sequence[Result]) -> str:
-    """Medians, ours beside the floor's. Less is better for times (us, ms), more for rates (/s)."""
-    lines = [HEADINGS, *(_cells(result) for result in results)]
+    """Medians, ours beside theirs. Less is better for times (us, ms) and sizes (MB), more for rates (/s)."""
+    lines = [HEADINGS, *(cells for result in results for cells in _lines(result))]
     widths = [max(len(line[column]) for line in lines) for column in range(len(HEADINGS))]
     aligned = [
         "  ".join(
@@ -41,19 +45,32 @@ def table(results: Sequence[Result]) -> str:
     return "\n".join(aligned)
 
 
-def _cells(result: Result) -> tuple[str, ...]:
+def _lines(result: Result) -> Iterator[tuple[str, ...]]:
+    """One for each other side; the first also tells what ours is."""
     row = result.row
-    return (
+    ours = (
         row.name,
         row.title,
         result.transport,
         row.unit,
-        f"{median(result.ours):,.1f}" if row.unit != "/s" else f"{median(result.ours):,.0f}",
+        _figure(result.ours, row.unit),
         f"{result.spread:.0%}",
-        f"{median(result.bare):,.1f}" if row.unit != "/s" else f"{median(result.bare):,.0f}",
-        row.floor,
-        f"{result.ratio:.2f}",
     )
+    if not result.comparisons:
+        yield (*ours, "", "", "", "", "")
+    for number, other in enumerate(result.comparisons):
+        left = ours if not number else (row.name, "", result.transport, row.unit, "", "")
+        yield (*left, *_compared(other, result))
+
+
+def _compared(other: Comparison, result: Result) -> tuple[str, ...]:
+    ratio, target = other.ratio(result.ours), other.target
+    met = "" if target is None else "yes" if target.met(ratio) else "NO"
+    return other.name, _figure(other.figures, result.row.unit), f"{ratio:.2f}", str(target or ""), met
+
+
+def _figure(figures: Sequence[float], unit: str) -> str:
+    return f"{median(figures):,.0f}" if unit == "/s" else f"{median(figures):,.1f}"
 
 
 def as_json(results: Sequence[Result]) -> dict[str, Any]:
@@ -66,10 +83,16 @@ def as_json(results: Sequence[Result]) -> dict[str, Any]:
                 "transport": result.transport,
                 "unit": result.row.unit,
                 "count": result.count,
-                "floor": result.row.floor,
                 "ours": result.ours,
-                "bare": result.bare,
-                "ratio": result.ratio,
+                "against": [
+                    {
+                        "name": other.name,
+                        "figures": other.figures,
+                        "ratio": other.ratio(result.ours),
+                        "target": str(other.target or ""),
+                    }
+                    for other in result.comparisons
+                ],
             }
             for result in results
         ],
