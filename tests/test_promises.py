@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import re
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -195,3 +197,13 @@ def test_an_aid_is_equal_and_hashed_by_uuid() -> None:
     one, same, other = Aid("a", "u", 1), Aid("b", "u", 2), Aid("a", "v", 1)
     assert one == same and hash(one) == hash(same) and one != other
     assert one.uid == ("a", "u")
+
+
+def test_trionics_needs_no_runtime() -> None:
+    script = (
+        "import sys, tractor_core.trionics\n"
+        "rooms = {name.split('.')[1] for name in sys.modules if name.startswith('tractor_core.')}\n"
+        "assert rooms == {'trionics'}, rooms\n"
+        "assert not {'msgspec', 'pluggy', 'asyncio'} & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=20)
