@@ -74,6 +74,7 @@ SAMPLES: dict[str, m.Message] = {
     "cancel-ack-refused": m.CancelAck(4, False),
     "credit": m.Credit(2, 32, 4_194_304),
     "open": m.Open(2, 64, 8_388_608, "raise"),
+    "chunk-first": m.Chunk(2, False, memoryview(b"\x93\x08\x02\xc5"), 70_000),
     "chunk": m.Chunk(2, False, memoryview(b"\x93\x08\x02\xc5")),
     "chunk-last": m.Chunk(2, True, memoryview(b"\xff")),
     "ping": m.Ping(1),

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tractor_core.errors import FrameTooLarge
-from tractor_core.seams import Buffer, FrameSplitter, pack_header
-from tractor_core.seams.framing import LARGE_FRAME
+from tractor_core.seams import Buffer, FrameSplitter, Place, pack_header
+from tractor_core.seams.framing import HEADER_SIZE, LARGE_FRAME, PLACED_FRAME, PLACING_HEAD
 
 LIMIT = 4 * LARGE_FRAME
 
@@ -148,3 +148,86 @@ def test_garbage_gives_frames_or_a_refusal(data: bytes, cuts: list[int]) -> None
     except FrameTooLarge:
         return
     assert data.startswith(encoded(frames))
+
+
+class Shelf:
+    """Takes the data of frames that begin with ``@``, three bytes of head left out."""
+
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+        self.memory: list[bytearray] = []
+        self.answer: bytes | None = None
+
+    def place(self, frame: memoryview, length: int) -> Place | None:
+        assert PLACING_HEAD <= len(frame) < length
+        self.asked.append(length)
+        if bytes(frame[:1]) != b"@":
+            return None
+        self.memory.append(bytearray(length - 3))
+        return Place(3, memoryview(self.memory[-1]), lambda: self.answer)
+
+
+def shelved() -> tuple[FrameSplitter, Shelf]:
+    splitter, shelf = FrameSplitter(LIMIT), Shelf()
+    splitter.placer = shelf.place
+    return splitter, shelf
+
+
+@given(st.lists(st.sampled_from([0, 50, PLACED_FRAME + 1, LARGE_FRAME]), max_size=6), st.data())
+def test_any_split_puts_the_same_data_into_places(sizes: list[int], draw: st.DataObject) -> None:
+    frames = [b"@--" + bytes([index + 1]) * size for index, size in enumerate(sizes)]
+    stream = encoded(frames)
+    cuts = draw.draw(st.lists(st.integers(0, len(stream)), max_size=12))
+    splitter, shelf = shelved()
+    seen: list[bytes] = []
+    for piece in split_at(stream, cuts):
+        splitter.settle()
+        placed = len(shelf.memory)
+        assert placed == 0 or len(shelf.memory[-1]) > PLACED_FRAME - 3
+        seen += run(splitter, [piece], into_target=True)
+    # A place that was filled takes the turn of its frame: both kinds together are all there were.
+    assert sorted(seen + [b"@--" + memory for memory in shelf.memory]) == sorted(frames)
+    assert not splitter.mid_frame
+
+
+def test_what_a_filled_place_returns_is_a_frame_in_its_turn() -> None:
+    splitter, shelf = shelved()
+    shelf.answer = b"done"
+    size = PLACED_FRAME + 100
+    stream = encoded([b"@--" + b"x" * size, b"next"])
+    assert splitter.feed(stream[:1000]) == []
+    assert splitter.target is None
+    splitter.settle()
+    assert splitter.target is not None and len(splitter.target) == size + 3 + HEADER_SIZE - 1000
+    assert splitter.mid_frame
+    assert splitter.feed(stream[1000:]) == [b"done", b"next"]
+    assert shelf.memory == [b"x" * size]
+    assert not splitter.mid_frame
+
+
+@pytest.mark.parametrize(
+    ("size", "arrived"),
+    [(PLACED_FRAME, 1000), (PLACED_FRAME + 1, PLACING_HEAD - 1), (LIMIT + 1, 1000), (LARGE_FRAME + 1, 1000)],
+    ids=["small", "too little of it", "over the limit", "has a buffer"],
+)
+def test_no_place_is_asked_for(size: int, arrived: int) -> None:
+    splitter, shelf = shelved()
+    stream = pack_header(size) + b"@" * arrived
+    if size > LIMIT:
+        splitter.max_frame = size
+        splitter.feed(stream[:3])
+        splitter.max_frame = LIMIT
+    else:
+        splitter.feed(stream)
+    splitter.settle()
+    assert shelf.asked == []
+
+
+def test_what_is_refused_a_place_arrives_as_ever() -> None:
+    splitter, shelf = shelved()
+    body = b"-" * (PLACED_FRAME + 1)
+    stream = encoded([body])
+    assert splitter.feed(stream[:500]) == []
+    splitter.settle()
+    assert splitter.target is None and shelf.asked == [len(body)]
+    assert splitter.feed(stream[500:]) == [body]

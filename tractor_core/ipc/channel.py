@@ -23,6 +23,7 @@ from tractor_core.log import get_logger
 from tractor_core.msg import types as m
 from tractor_core.msg.boxing import brief, without_tracebacks
 from tractor_core.msg.codec import Codecs, MsgCodec, wire_codec
+from tractor_core.msg.gathered import Gathered, gather, may_gather
 from tractor_core.plugin.manager import PluginManager
 from tractor_core.protocol.chunks import ChunkError, Joiner
 from tractor_core.protocol.credit import Account
@@ -32,6 +33,7 @@ from tractor_core.seams import (
     AddressLike,
     Buffer,
     Connection,
+    Place,
     TLSConfig,
     TransportOptions,
     parse_address,
@@ -84,7 +86,8 @@ class Channel(SendingHalf):
 
     def __init__(self, connection: Connection, peer: Peer, limits: Limits, *, dialled: bool) -> None:
         self.codec = wire_codec(peer.codec)
-        super().__init__(connection, self.codec.encode, limits.max_buffered, peer.bounds)
+        binary = self.codec.name == "msgpack"
+        super().__init__(connection, self.codec.encode, limits.max_buffered, peer.bounds, binary=binary)
         self.peer = peer
         self.limits = limits
         self.dialled = dialled
@@ -110,6 +113,9 @@ class Channel(SendingHalf):
         self._next_cid = 0 if dialled else 1
         self._largest = min(limits.max_payload, peer.bounds.max_payload or limits.max_payload)
         self._joiner = Joiner(limit=limits.max_payload, budget=limits.max_buffered)
+        self._may_gather = binary
+        if self._direct is not None:
+            self._direct.placer = self._place
         self._closing = False
         self._ended = trio.Event()
         self._reading = False
@@ -204,12 +210,16 @@ class Channel(SendingHalf):
         self._next_cid = cid + 2
         return cid
 
-    def encode(self, message: m.Message) -> bytes:
+    def encode(self, message: m.Message) -> bytes | Gathered:
         """Encode for this peer; ``MsgTooLarge`` over ``Limits.max_payload``, its or this side's,
         ``TypeError`` or ``ValueError`` naming the path for what cannot be encoded."""
         if self.withhold_tracebacks and type(message) is m.Error:
             message = m.Error(message.cid, without_tracebacks(message.error))
-        frame = self._encode(message)
+        frame: bytes | Gathered | None = None
+        if self._may_gather and may_gather(message):
+            frame = gather(message, self._encode)
+        if frame is None:
+            frame = self._encode(message)
         if len(frame) > self._largest:
             if type(message) is m.Error:
                 return self._encode(m.Error(message.cid, brief(message.error)))
@@ -242,7 +252,7 @@ class Channel(SendingHalf):
         """
         self.post_encoded(self.encode(message), message, lazy=lazy)
 
-    def post_encoded(self, frame: bytes, message: m.Message, *, lazy: bool = False) -> None:
+    def post_encoded(self, frame: bytes | Gathered, message: m.Message, *, lazy: bool = False) -> None:
         """Like :meth:`post`, of what :meth:`encode` has made of ``message``."""
         cid: int = getattr(message, "cid", NO_LANE)
         if isinstance(message, _URGENT) and cid not in self._starting:
@@ -337,6 +347,11 @@ class Channel(SendingHalf):
             if type(message) is m.Chunk:
                 raise ChunkError("a chunk inside a chunk")
         return message
+
+    def _place(self, frame: memoryview, length: int) -> Place | None:
+        """Where a piece of a large message belongs; it shows that the peer lives like all that comes."""
+        self.heard += 1
+        return self._joiner.place(frame, length)
 
     def _reason(self, error: Exception) -> TransportClosed:
         """Why the channel ends, from what reading or decoding raised."""

@@ -10,14 +10,15 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from time import perf_counter
-from typing import Any, TypeGuard
+from typing import Any, TypeAlias, TypeGuard, cast
 
 import trio
 
 from tractor_core.errors import TransportClosed
 from tractor_core.msg import types as m
+from tractor_core.msg.gathered import Gathered
 from tractor_core.protocol.chunks import CHUNK, UNFINISHED, WHOLE_UP_TO, Cutter
-from tractor_core.seams import Connection
+from tractor_core.seams import Connection, DirectConnection, Frame, as_direct
 
 #: A frame written less than this many seconds after the last one waits for the end of the scheduler's
 #: tick, to share one system call with its successors; a lone frame is written at once. (A system
@@ -28,12 +29,19 @@ COALESCE = 12e-6
 #: Bytes handed to the transport at once by the flusher.
 BATCH = 256 * 1024
 
+#: Bytes of large messages handed to the transport before the rest of the actor has its turn: what a
+#: small frame may have to wait for here, and few enough turns to keep up with a copy.
+TURN = 128 * 1024
+
 #: Bytes of large messages under way at once, the largest not counted: a fraction of what a receiver
 #: holds by default (``Limits.max_buffered``), so that honest senders never exceed it.
 UNFINISHED_MAX = 64 * 1024 * 1024
 
 #: What a queued frame costs beside its bytes, about: a flood of tiny ones is mostly this.
 FRAME_COST = 64
+
+#: A message on its way through a lane.
+_InLane: TypeAlias = bytes | Cutter
 
 #: In place of a context id: order against large messages does not matter.
 NO_LANE = -2
@@ -50,6 +58,7 @@ class SendingHalf:
 
     ``most`` bounds the bytes of large messages that wait, one more not counted: whoever may wait
     (:meth:`room`) does so before it adds to them. ``bounds`` is what the peer said that it takes.
+    ``binary`` says that ``encode`` makes messagepack, of which pieces are sent from where they are.
     """
 
     def __init__(
@@ -58,8 +67,11 @@ class SendingHalf:
         encode: Callable[[m.Message], bytes],
         most: int = UNFINISHED_MAX,
         bounds: m.Bounds = m.UNSAID,
+        *,
+        binary: bool = False,
     ) -> None:
         self.connection = connection
+        self._direct = as_direct(connection) if binary else None
         self._most = most
         self._unfinished = min(UNFINISHED_MAX, bounds.max_buffered or UNFINISHED_MAX)
         self._encode = encode
@@ -71,7 +83,7 @@ class SendingHalf:
         self._queued = 0
         self._last_write = 0.0
         #: Large messages and what waits behind them, by dialog, and the bytes of all.
-        self._lanes: dict[int, deque[bytes | Cutter]] = {}
+        self._lanes: dict[int, deque[_InLane]] = {}
         self._laned = 0
         #: Bytes of results that wait for room, not encoded.
         self.withheld = 0
@@ -90,14 +102,14 @@ class SendingHalf:
         """Why nothing can be sent any more."""
         return TransportClosed("channel is closed")
 
-    def post_frame(self, frame: bytes, cid: int, *, lazy: bool = False) -> None:
+    def post_frame(self, frame: bytes | Gathered, cid: int, *, lazy: bool = False) -> None:
         """Send an encoded message of dialog ``cid`` without waiting.
 
         ``NO_LANE`` as ``cid`` lets it overtake a large message that is on its way.
         """
         if self.closed:
             raise self._refusal()
-        if len(frame) > self._whole or (self._lanes and cid in self._lanes):
+        if isinstance(frame, Gathered) or len(frame) > self._whole or (self._lanes and cid in self._lanes):
             self._post_in_lane(frame, cid)
             return
         queue = self._queue
@@ -132,10 +144,13 @@ class SendingHalf:
         elif connection.pending:
             self._wake_flusher()
 
-    def _post_in_lane(self, frame: bytes, cid: int) -> None:
+    def _post_in_lane(self, frame: bytes | Gathered, cid: int) -> None:
         """Queue behind, or as, a message that goes in chunks; other dialogs overtake it."""
         lane = self._lanes.setdefault(cid, deque())
-        lane.append(Cutter(cid, frame, self._chunk) if len(frame) > self._whole else frame)
+        if isinstance(frame, Gathered) or len(frame) > self._whole:
+            lane.append(Cutter(cid, frame, self._chunk))
+        else:
+            lane.append(frame)
         self._laned += len(frame)
         self._wake_flusher()
 
@@ -212,7 +227,8 @@ class SendingHalf:
         await trio.lowlevel.wait_task_rescheduled(abort)
 
     async def _flush_all(self) -> None:
-        connection = self.connection
+        # Frames are in several buffers only where it is one.
+        connection = cast("DirectConnection", self.connection)
         while self._queue or self._lanes or connection.pending:
             if connection.pending:
                 await connection.flush()
@@ -226,8 +242,8 @@ class SendingHalf:
                 # Chunks give way: to small frames of others, and to the readers of this actor.
                 await trio.lowlevel.checkpoint()
 
-    def _next_batch(self) -> list[bytes]:
-        batch: list[bytes] = []
+    def _next_batch(self) -> list[Frame]:
+        batch: list[Frame] = []
         size = 0
         while self._queue and size < BATCH:
             frame = self._queue.popleft()
@@ -237,11 +253,13 @@ class SendingHalf:
         if not self._queue:
             # Not before: in the round in which the queue is empty, the lanes have their turn.
             self._make_room(NO_LANE)
-            if self._lanes:
+            while self._lanes and size < TURN:
+                left = self._laned
                 batch.append(self._next_from_lanes())
+                size += left - self._laned
         return batch
 
-    def _may_go(self, head: bytes | Cutter) -> bool:
+    def _may_go(self, head: _InLane) -> bool:
         """Whether the receiver can hold this message too, besides those that are unfinished there."""
         if not isinstance(head, Cutter) or head.begun:
             return True
@@ -250,7 +268,7 @@ class SendingHalf:
         # The largest of all has a budget of its own at the receiver.
         return not under_way or sum(under_way) + size - max(*under_way, size) <= self._unfinished
 
-    def _next_from_lanes(self) -> bytes:
+    def _next_from_lanes(self) -> Frame:
         """One piece of the lane whose turn it is; lanes take turns.
 
         There is always one: whichever has begun may go on, and the first may begin where none has.
@@ -258,15 +276,16 @@ class SendingHalf:
         cid, lane = next((cid, lane) for cid, lane in self._lanes.items() if self._may_go(lane[0]))
         del self._lanes[cid]
         head = lane[0]
+        frame: Frame
         if isinstance(head, Cutter):
-            chunk = head.next()
-            frame = self._encode(chunk)
-            self._laned -= len(chunk.data)
-            if chunk.last:
+            before = head.left
+            frame = self._encode(head.next()) if self._direct is None else head.next_gathered()
+            self._laned -= before - head.left
+            if not head.left:
                 lane.popleft()
         else:
             frame = head
-            self._laned -= len(frame)
+            self._laned -= len(head)
             lane.popleft()
         if lane:
             self._lanes[cid] = lane
@@ -288,5 +307,5 @@ class SendingHalf:
         self._all_written()
 
 
-def _is_begun(head: bytes | Cutter) -> TypeGuard[Cutter]:
+def _is_begun(head: _InLane) -> TypeGuard[Cutter]:
     return isinstance(head, Cutter) and head.begun

@@ -221,6 +221,8 @@ class Chunk(Message, frozen=True, tag=16):
     cid: int
     last: bool
     data: memoryview
+    #: In the first piece: bytes of the whole message; 0 where it is not said, and in all others.
+    size: int = 0
 
 
 class Ping(Message, frozen=True, tag=17):

@@ -166,9 +166,7 @@ async def _run(actor: Actor, served: Served, body: Body, check: Check | None) ->
         raise own
 
 
-async def _encoded_result(
-    served: Served, result: Any, check: Check | None
-) -> bytes | Gathered | None:
+async def _encoded_result(served: Served, result: Any, check: Check | None) -> bytes | Gathered | None:
     """``Return`` as a frame, once there is room for it; None where the dialog is over.
 
     The dialog stays open meanwhile, and counts: a peer that takes no results gets no new ones.

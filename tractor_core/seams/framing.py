@@ -6,7 +6,7 @@ from struct import Struct
 
 from tractor_core.errors import FrameTooLarge
 
-from .transport import Buffer
+from .transport import Buffer, Place, Placer
 
 _HEADER = Struct("<I")
 _unpack_length = _HEADER.unpack_from
@@ -16,6 +16,10 @@ HEADER_SIZE = _HEADER.size
 #: A frame longer than this, when it has not arrived whole, gets a buffer of its exact size that the
 #: rest is read into; a shorter one is joined from what was read, which costs fewer system calls.
 LARGE_FRAME = 128 * 1024
+#: A frame longer than this may go to a place of its own; asking for one would cost more for less.
+PLACED_FRAME = 16 * 1024
+#: Bytes of a frame that are there when its place is asked for.
+PLACING_HEAD = 64
 
 #: The prefix of a frame of so many bytes; ``struct.error`` beyond 4 GiB.
 pack_header = _HEADER.pack
@@ -31,9 +35,12 @@ class FrameSplitter:
     The limit is checked on the prefix, before the body is buffered. Frames in front of one that is
     too long are delivered first, and the limit is checked again by the next call: a peer may send a
     large frame right behind the one that makes the receiver raise its limit.
+
+    With a :attr:`placer`, the data of larger frames goes where that says. Frames in front of such a frame
+    may have a say in that: so :meth:`settle` asks, once the caller has dealt with all it was given.
     """
 
-    __slots__ = ("_body", "_failed", "_rest", "max_frame", "stalled", "target")
+    __slots__ = ("_body", "_failed", "_rest", "max_frame", "placer", "stalled", "target")
 
     def __init__(self, max_frame: int) -> None:
         #: Largest frame accepted (bytes); may be changed at any time.
@@ -43,8 +50,10 @@ class FrameSplitter:
         #: True when a prefix over the limit was met behind good frames: call ``feed(b"")`` before
         #: reading on.
         self.stalled = False
+        #: Says where the data of a frame belongs, or None where each frame gets a buffer.
+        self.placer: Placer | None = None
         self._rest = b""
-        self._body: bytearray | None = None
+        self._body: bytearray | Place | None = None
         self._failed = ""
 
     @property
@@ -99,7 +108,29 @@ class FrameSplitter:
             self.target = target[count:]
             return []
         self.target = self._body = None
-        return [body]
+        frame = body if isinstance(body, bytearray) else body.finish()
+        return [] if frame is None else [frame]
+
+    def settle(self) -> None:
+        """Find a place for the frame that is under way, if it should have one: :attr:`target` is that then.
+
+        To be called before reading on, and only once all frames that were returned have been dealt with.
+        """
+        rest = self._rest
+        if self.placer is None or self._body is not None or len(rest) < HEADER_SIZE + PLACING_HEAD:
+            return
+        length = _unpack_length(rest)[0]
+        if not PLACED_FRAME < length <= self.max_frame:
+            return
+        frame = memoryview(rest)[HEADER_SIZE:]
+        place = self.placer(frame, length)
+        if place is None:
+            return
+        have = len(frame) - place.start
+        place.memory[:have] = frame[place.start :]
+        self._body = place
+        self._rest = b""
+        self.target = place.memory[have:]
 
     def _begin_large(self, length: int, data: bytes, start: int) -> None:
         self._body = bytearray(length)

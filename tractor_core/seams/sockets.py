@@ -21,11 +21,13 @@ from tractor_core.errors import TransportClosed
 from .address import Address
 from .framing import HEADER_SIZE, FrameSplitter, pack_header
 from .peers import PeerTasks, ThrottledLog
-from .transport import Buffer, Connection, ConnectionHandler, PeerFacts, TransportOptions
+from .transport import Buffer, Connection, ConnectionHandler, Frame, PeerFacts, Placer, TransportOptions
 
 #: Bytes asked for by a read: the second while a flood of small frames arrives.
 READ_SIZE = 64 * 1024
 READ_SIZE_BUSY = 256 * 1024
+#: Bytes read behind a large frame, together with its rest: the head of the next one, or small ones.
+SPILL_SIZE = 4 * 1024
 #: Frames shorter than this are joined into one buffer; copying them is cheaper than an iovec each.
 JOIN_LIMIT = 16 * 1024
 #: Bytes handed to the kernel by one call. More would seldom be taken.
@@ -48,14 +50,17 @@ _PEER_GONE = {
 class SocketConnection:
     """Length-prefixed frames over one connected stream socket, which it owns.
 
-    Implements the ``Connection`` protocol of the transport seam. The socket may be of any stream
+    Implements the ``DirectConnection`` protocol of the transport seam. The socket may be of any stream
     family; it is made non-blocking.
     """
 
     __slots__ = (
-        "_closed", "_drained", "_read_size", "_sock", "_splitter", "_unsent",
+        "_closed", "_drained", "_read_size", "_sock", "_spill", "_splitter", "_unsent",
         "established", "facts", "local", "max_send_frame", "pending", "remote",
     )  # fmt: skip
+
+    #: Takes frames in several buffers.
+    gathers = True
 
     def __init__(
         self,
@@ -80,6 +85,7 @@ class SocketConnection:
         # True when the last read took all there was: asking again would only return EAGAIN.
         self._drained = True
         self._read_size = READ_SIZE
+        self._spill: bytearray | None = None
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else "open"
@@ -94,7 +100,16 @@ class SocketConnection:
     def max_frame(self, value: int) -> None:
         self._splitter.max_frame = value
 
-    def send_nowait(self, frames: Sequence[Buffer]) -> int:
+    @property
+    def placer(self) -> Placer | None:
+        """Says where the data of large frames belongs; see the seam."""
+        return self._splitter.placer
+
+    @placer.setter
+    def placer(self, value: Placer | None) -> None:
+        self._splitter.placer = value
+
+    def send_nowait(self, frames: Sequence[Frame]) -> int:
         """Write what the kernel takes; see the seam's contract.
 
         Raises ``ClosedResourceError`` when closed here, ``TransportClosed`` when the path is broken.
@@ -104,8 +119,8 @@ class SocketConnection:
         if self.pending:
             return 0
         count = len(frames)
-        if count == 1 and len(frames[0]) < JOIN_LIMIT:
-            message = pack_header(len(frames[0])) + frames[0]
+        if count == 1 and not isinstance(frame := frames[0], tuple) and len(frame) < JOIN_LIMIT:
+            message = pack_header(len(frame)) + frame
             sent = self._write(message)
             return 1 if sent == len(message) else self._keep_rest(frames, 0, sent)
         taken = 0
@@ -136,13 +151,18 @@ class SocketConnection:
             await checkpoint()
             if not self._closed and (frames := splitter.feed(b"")):
                 return frames
+        splitter.settle()
+        untold = READ_SIZE_BUSY
         while True:
             if self._closed:
                 raise self._closed_error()
             if self._drained:
                 await wait_readable(sock)
-            else:
+                untold = 0
+            elif untold >= READ_SIZE_BUSY:
+                # No oftener than for small frames, of which one read brings as much.
                 await checkpoint()
+                untold = 0
             if self._closed:
                 raise self._closed_error()
             target = splitter.target
@@ -155,9 +175,7 @@ class SocketConnection:
                     busy = not self._drained and splitter.target is None and splitter.max_frame > READ_SIZE
                     self._read_size = READ_SIZE_BUSY if busy else READ_SIZE
                 else:
-                    count = sock.recv_into(target)
-                    self._drained = count < len(target)
-                    frames = splitter.filled(count)
+                    count, frames = self._receive_into(target)
             except BlockingIOError:
                 self._drained = True
                 continue
@@ -167,6 +185,24 @@ class SocketConnection:
                 return frames
             if not count:
                 return self._ended()
+            untold += count
+            splitter.settle()
+
+    def _receive_into(self, target: memoryview) -> tuple[int, list[Buffer]]:
+        """Read the rest of a large frame where it belongs, and a little of what follows."""
+        splitter = self._splitter
+        if splitter.placer is None:
+            count = self._sock.recv_into(target)
+            self._drained = count < len(target)
+            return count, splitter.filled(count)
+        spill = self._spill = self._spill or bytearray(SPILL_SIZE)
+        count = self._sock.recvmsg_into((target, spill))[0]
+        self._drained = count < len(target) + SPILL_SIZE
+        more = count - len(target)
+        frames = splitter.filled(min(count, len(target)))
+        if more > 0:
+            frames += splitter.feed(bytes(memoryview(spill)[:more]))
+        return count, frames
 
     def abort(self) -> None:
         """Close now; what was taken and not yet written is lost."""
@@ -219,20 +255,21 @@ class SocketConnection:
         else:
             self.pending = False
 
-    def _keep_rest(self, frames: Sequence[Buffer], index: int, sent: int) -> int:
+    def _keep_rest(self, frames: Sequence[Frame], index: int, sent: int) -> int:
         """Own what is left of the frame the kernel stopped in; returns how many are taken with it.
 
         ``sent`` counts from the start of ``frames[index]``. Stopping exactly between two frames
         takes the next one too: fewer than all taken must always mean ``pending``, or a caller that
         flushes before trying again would never wait.
         """
-        while sent >= (whole := HEADER_SIZE + len(frames[index])):
+        while sent >= (whole := HEADER_SIZE + _length(frames[index])):
             sent -= whole
             index += 1
         frame = frames[index]
-        if sent < HEADER_SIZE:
-            self._unsent.append(memoryview(pack_header(len(frame)))[sent:])
-        self._unsent.append(_owned(frame, max(0, sent - HEADER_SIZE)))
+        for buffer in (pack_header(_length(frame)), *(frame if isinstance(frame, tuple) else (frame,))):
+            if sent < len(buffer):
+                self._unsent.append(_owned(buffer, sent))
+            sent = max(0, sent - len(buffer))
         self.pending = True
         return index + 1
 
@@ -262,22 +299,28 @@ def _owned(frame: Buffer, start: int) -> memoryview:
     return view if isinstance(view.obj, bytes) else memoryview(bytes(view))
 
 
-def _batch(frames: Sequence[Buffer], start: int) -> tuple[list[Buffer], int, int]:
+def _length(frame: Frame) -> int:
+    """Bytes of a frame."""
+    return sum(map(len, frame)) if isinstance(frame, tuple) else len(frame)
+
+
+def _batch(frames: Sequence[Frame], start: int) -> tuple[list[Buffer], int, int]:
     """What one system call should write: buffers, frames in them, bytes in them."""
     pieces: list[Buffer] = []
-    size = 0
+    size = number = 0
     join = True
     for index in range(start, len(frames)):
         frame = frames[index]
-        length = len(frame)
+        length = _length(frame)
         still_join = join and length < JOIN_LIMIT
-        if pieces and (size >= BATCH_SIZE or not (still_join or len(pieces) + 2 <= IOV_MAX)):
+        buffers = frame if isinstance(frame, tuple) else (frame,)
+        if pieces and (size >= BATCH_SIZE or not (still_join or len(pieces) + 1 + len(buffers) <= IOV_MAX)):
             break
         join = still_join
         pieces.append(pack_header(length))
-        pieces.append(frame)
+        pieces += buffers
         size += HEADER_SIZE + length
-    number = len(pieces) // 2
+        number += 1
     return ([b"".join(pieces)] if join else pieces), number, size
 
 

@@ -7,7 +7,7 @@ of what is in them. All methods run in the trio thread.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, NoReturn, Protocol, TypeAlias
+from typing import Any, NamedTuple, NoReturn, Protocol, TypeAlias, cast
 
 import msgspec
 
@@ -15,6 +15,9 @@ from .address import Address
 from .values import repr_without
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
+
+#: A frame to be sent; in several buffers only where the connection ``gathers``.
+Frame: TypeAlias = Buffer | tuple[Buffer, ...]
 
 #: Largest frame taken from a peer that has not yet proved who it is (bytes).
 HANDSHAKE_FRAME_LIMIT = 64 * 1024
@@ -132,6 +135,44 @@ class Connection(Protocol):
         Resources are released even if this is cancelled or the transport fails.
         """
         ...
+
+
+class Place(NamedTuple):
+    """Where a frame's data belongs: writable ``memory`` for all of it from byte ``start`` of the frame on.
+
+    ``finish`` is called once that is filled. What it returns, if anything, is received as a frame then.
+    """
+
+    start: int
+    memory: memoryview
+    finish: Callable[[], Buffer | None]
+
+
+#: Asked for a place with a frame's first bytes and its length; None where it is to be received as it is.
+Placer: TypeAlias = Callable[[memoryview, int], Place | None]
+
+
+class DirectConnection(Connection, Protocol):
+    """A connection that moves large frames without a copy in between. Optional: a connection that has
+    ``gathers = True`` is one.
+
+    Its ``send_nowait`` takes frames in several buffers too, as tuples: their bytes, one after the other,
+    are the frame.
+    """
+
+    gathers: bool
+    #: Set by who takes the frames. ``receive`` asks it for larger ones, when all frames returned before have
+    #: been dealt with.
+    placer: Placer | None
+
+    def send_nowait(self, frames: Sequence[Frame]) -> int:
+        """As any connection's."""
+        ...
+
+
+def as_direct(connection: Connection) -> DirectConnection | None:
+    """The connection, if it can do what a :class:`DirectConnection` can."""
+    return cast("DirectConnection", connection) if getattr(connection, "gathers", False) else None
 
 
 ConnectionHandler: TypeAlias = Callable[[Connection], Awaitable[None]]

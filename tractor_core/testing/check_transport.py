@@ -25,6 +25,8 @@ from tractor_core.errors import FrameTooLarge, TransportClosed
 from tractor_core.seams import Address, Buffer, Connection, Transport, TransportOptions
 from tractor_core.trionics import collapse_eg
 
+from .check_direct import check_gathering, check_placing
+
 Pair: TypeAlias = tuple[Connection, Connection]
 #: Makes two connected ends; leaving the context closes what is left of them.
 MakePair: TypeAlias = Callable[[TransportOptions], contextlib.AbstractAsyncContextManager[Pair]]
@@ -293,6 +295,8 @@ PAIR_CHECKS: tuple[Callable[[Connection, Connection], Awaitable[None]], ...] = (
     check_close_while_cancelled,
     check_abort_is_noticed,
     check_frame_limit,
+    check_gathering,
+    check_placing,
 )
 
 
