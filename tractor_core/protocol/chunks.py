@@ -214,7 +214,8 @@ class Joiner:
         """Where the data of a piece belongs, from the first bytes of its frame.
 
         None where it has no such place: then it goes to :meth:`add`, decoded. Nothing of the same dialog
-        may come before the place is filled. What its ``finish`` returns is the whole message, as from :meth:`add`.
+        may come before the place is filled. What its ``finish`` returns is the whole message, as from
+        :meth:`add`.
         """
         head = read_head(frame, length)
         part = None if head is None else self._parts.get(head.cid)
