@@ -30,7 +30,7 @@ IMPORT_ROOT: Final = Path(__file__).resolve().parent.parent
 #: Seconds without a new step after which a tree that stands has no more to do, so that what was to happen at
 #: a later one happens now; and after which one that does not stand is not expected to any more.
 QUIET: Final = 0.3
-STUCK: Final = 20.0
+STUCK: Final = 40.0
 
 #: Seconds within which a survivor must answer, and within which an ended tree must be gone. The promises are
 #: shorter; these are for a machine that is busy with other things.
@@ -106,6 +106,8 @@ class Tree:
                     await self._accuse(f"nothing happens any more, and there still waits {waiting}")
                     break
                 await trio.sleep(TICK)
+        if root.poll() is None and not self._stopped and (late := self._not_standing()):
+            await self._accuse(f"after {STUCK} s without a step, {' and '.join(late)} still started children")
 
     def _fire_due(self, tasks: trio.Nursery) -> None:
         lines = len(self.journal.entries)
@@ -125,10 +127,13 @@ class Tree:
 
     def _is_quiet(self) -> bool:
         """Whether nothing more comes of itself: every actor has its children, or failed to, and is idle."""
+        return self._idle() > (STUCK if self._not_standing() else QUIET)
+
+    def _not_standing(self) -> list[str]:
+        """Who is there and still starts children; the root too, until it is there."""
         standing = {entry.pid for entry in self.journal.of("standing")}
         alive = [entry for entry in self.journal.of("hello") if entry.urls and processes.alive(entry.pid)]
-        stands = bool(alive) and all(entry.pid in standing for entry in alive)
-        return self._idle() > (QUIET if stands else STUCK)
+        return [entry.name for entry in alive if entry.pid not in standing] if alive else ["root"]
 
     def _idle(self) -> float:
         return time.monotonic() - self._last_step
