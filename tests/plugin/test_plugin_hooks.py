@@ -47,6 +47,15 @@ def test_every_hook_is_specified_and_documented() -> None:
     assert all(getattr(hookspec, name).__doc__ for name in expected)
 
 
+def test_short_cuts_see_what_pluggy_would_see() -> None:
+    ours, theirs = PluginManager(), pluggy.PluginManager("tractor_core")
+    for name in dir(hookspec):
+        assert ours.parse_hookspec_opts(hookspec, name) == theirs.parse_hookspec_opts(hookspec, name), name
+    for each in (TRANSPORT, SPAWNER, plugin(tractor_actor_starting=lambda: None)):
+        for name in dir(each):
+            assert ours.parse_hookimpl_opts(each, name) == theirs.parse_hookimpl_opts(each, name), name
+
+
 @pytest.mark.parametrize(
     ("hook", "flag", "values"),
     [

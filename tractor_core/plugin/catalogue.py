@@ -74,8 +74,10 @@ class Catalogue:
     def conflict(self, kind: str, name: str) -> str:
         """Why a name that is provided belongs to nobody, or an empty string."""
         candidates = self._candidates(kind, name)
-        sources = " and ".join(dict.fromkeys(row.source for row in candidates))
         choice = self._choices.get(name)
+        if choice is None and len(candidates) < 2:
+            return ""
+        sources = " and ".join(dict.fromkeys(row.source for row in candidates))
         if candidates and choice is not None and not self._is_met(name, choice):
             return (
                 f"{CHOOSE_VARIABLE} gives {_NOUNS[kind]} {name!r} to {choice}, which does not provide it; "
@@ -98,7 +100,10 @@ class Catalogue:
         return candidates[0]
 
     def _is_disabled(self, row: Provider) -> bool:
-        return row.name in self._disabled_names or normalize(row.distribution) in self._disabled_distributions
+        # Usually nothing is, and a new actor asks 40 times: with the names normalized, 60 µs of its start.
+        return bool(self._disabled_names) and (
+            row.name in self._disabled_names or normalize(row.distribution) in self._disabled_distributions
+        )
 
     def _is_met(self, name: str, choice: str) -> bool:
         enabled = (row for row in self._rows if row.name == name and not self._is_disabled(row))
