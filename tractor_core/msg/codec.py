@@ -263,6 +263,11 @@ def current_codec() -> MsgCodec:
     return wire_codec("msgpack") if codec is None else codec
 
 
+def applied_codec() -> MsgCodec | None:
+    """The codec that :func:`apply_codec` put in force here, if it did."""
+    return _codec.get()
+
+
 @contextmanager
 def apply_codec(codec: MsgCodec) -> Iterator[MsgCodec]:
     """Use ``codec`` for payloads in this block, and in the tasks started inside it.
@@ -307,6 +312,7 @@ __all__ = [
     "Codecs",
     "MsgCodec",
     "MsgDec",
+    "applied_codec",
     "apply_codec",
     "current_codec",
     "limit_plds",

@@ -18,7 +18,7 @@ from tractor_core.protocol.dialog import Dialog, Side
 from .actor import Actor
 from .context import Context
 from .payload import codec_in_force, payloads_for
-from .serving import ServedCall, serve_call, serve_context, serve_generator
+from .serving import Check, ServedCall, serve_call, serve_context, serve_generator
 from .system import PREFIX
 
 log = get_logger("runtime")
@@ -120,7 +120,9 @@ class Dispatcher:
         applied = codec_in_force(channel)
         signature = endpoint.signature.by(applied or channel.codec)
         args, kwargs = signature.bind(message.args, message.kwargs)
-        check = partial(signature.check_result, encoded=applied is not None and not applied.plain)
+        check: Check = signature.check_result
+        if applied is not None and not applied.plain:
+            check = partial(signature.check_result, encoded=True)
         dialog = Dialog(Side.CALLEE, message.cid, endpoint.functype, channel.account)
         if endpoint.functype == "asyncfunc":
             served = ServedCall(channel, dialog)

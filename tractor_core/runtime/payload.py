@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from tractor_core.ipc.channel import Channel
-from tractor_core.msg.codec import MsgCodec, current_codec, mk_codec, wire_codec
+from tractor_core.msg.codec import MsgCodec, applied_codec, mk_codec
 from tractor_core.msg.namespace import ContextMark
 from tractor_core.msg.signature import Signature
 
@@ -79,11 +79,7 @@ def result_decoder(channel: Channel, signature: Signature) -> Callable[[Any], An
 
 
 def _applied(channel: Channel) -> MsgCodec | None:
-    codec = channel.payload_codec or current_codec()
-    return None if codec is _DEFAULT else codec
-
-
-_DEFAULT = wire_codec("msgpack")
+    return channel.payload_codec or applied_codec()
 
 
 @lru_cache(maxsize=64)
