@@ -25,7 +25,7 @@ Points = dict[str, list[tuple[float, float]]]
 _BACKEND = "forkserver"
 #: Of one point: turns, and calls in each.
 _TURNS, _CALLS = 30, 60
-_LOOKUPS = 20
+_LOOKUPS = 50
 #: Bytes of one point of the stream's curve, and the most values.
 _STREAMED, _VALUES = 64 * 1024 * 1024, 20_000
 
@@ -82,13 +82,19 @@ class Curves:
                 registrar.register(aid, ["tcp://127.0.0.1:9"], None)
                 registered.append(aid.uuid)
             await self._call(found, point)
-            begin = time.perf_counter()
-            for _ in range(_LOOKUPS):
-                await self._actors.portal.run(endpoints.look_up, name="benchmarked-not")
-            found["look-up"].append((point, (time.perf_counter() - begin) / _LOOKUPS * 1e6))
+            found["look-up"].append((point, await self._look_up()))
         for uuid in registered:
             registrar.unregister(uuid)
         return found
+
+    async def _look_up(self) -> float:
+        """Microseconds of a look-up that finds nobody."""
+        taken = []
+        for _ in range(_LOOKUPS):
+            begin = time.perf_counter()
+            await self._actors.portal.run(endpoints.look_up, name="nobody")
+            taken.append((time.perf_counter() - begin) * 1e6)
+        return median(taken)
 
     async def _call(self, found: Points, at: int) -> None:
         """Ours and the floor in turn."""
@@ -103,6 +109,7 @@ class Curves:
     async def actors(self, points: Sequence[int]) -> Points:
         """Starting one more actor, and the memory of all that there are."""
         found: Points = {"spawn": [], "memory": []}
+        await self._actors.spawn(1, start_method=_BACKEND)  # and the template is there
         async with tractor.open_nursery() as nursery:
             portals: list[tractor.Portal] = []
             seconds: list[float] = []
@@ -119,7 +126,8 @@ class Curves:
                     )
                     seconds.append(time.perf_counter() - begin)
                 found["spawn"].append((point, median(seconds[-max(1, point // 4) :]) * 1e3))
-                held = sum(private_bytes(portal.chan.aid.pid) for portal in portals)
+                # The kernel walks all of their pages for that: not here, or they would all wait for us.
+                held = await trio.to_thread.run_sync(_held, [portal.chan.aid.pid for portal in portals])
                 found["memory"].append((point, held / 1e6))
             await nursery.cancel()
         return found
@@ -145,6 +153,10 @@ class Curves:
     async def depth(self, points: Sequence[int]) -> Points:
         """Ending a chain of so many actors."""
         return {"tear-down": [(point, await _tear_down(1, point)) for point in points]}
+
+
+def _held(pids: Sequence[int]) -> int:
+    return sum(map(private_bytes, pids))
 
 
 async def _tear_down(width: int, depth: int) -> float:
