@@ -198,6 +198,8 @@ class SocketConnection:
         spill = self._spill = self._spill or bytearray(SPILL_SIZE)
         count = self._sock.recvmsg_into((target, spill))[0]
         self._drained = count < len(target) + SPILL_SIZE
+        # Should the next one begin with the next read, that must not take much of it.
+        self._read_size = SPILL_SIZE
         more = count - len(target)
         frames = splitter.filled(min(count, len(target)))
         if more > 0:
