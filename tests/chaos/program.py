@@ -23,8 +23,8 @@ from .journal import journal
 from .plan import Plan
 from .stacks import show_tasks_on_signal
 
-#: Seconds that what the children left may take to be closed.
-SETTLING = 2.0
+#: Seconds that what the children left may take to be closed, and clients to look away.
+SETTLING = 5.0
 
 
 async def main(plan: Plan, registry: str, key: str | None) -> None:

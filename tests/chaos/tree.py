@@ -36,6 +36,9 @@ STUCK: Final = 40.0
 #: shorter; these are for a machine that is busy with other things.
 PATIENCE: Final = 30.0
 
+#: Seconds until one that did not answer is asked again.
+ASK_AGAIN: Final = 1.0
+
 #: How often the tree is looked at (seconds).
 TICK: Final = 0.02
 
@@ -200,7 +203,8 @@ class Tree:
                         name, pid = await portal.run(actors.whoami)
                 except (OSError, tractor.errors.TractorError) as error:
                     said = f"{type(error).__name__}: {error}"
-                    await trio.sleep(0.1)
+                    # Not at once: the root counts its sockets in between, and this would be one of them.
+                    await trio.sleep(ASK_AGAIN)
                     continue
                 if pid != entry.pid:
                     return  # somebody else has the address by now
