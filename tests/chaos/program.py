@@ -48,7 +48,7 @@ async def main(plan: Plan, registry: str, key: str | None) -> None:
         finally:
             # Also when SIGTERM has cancelled it.
             with trio.CancelScope(shield=True):
-                journal().write("held", "root", text=await settled(before))
+                journal().write("held", "root", text=await settled(root, before))
 
 
 async def end_of_input() -> None:
@@ -56,7 +56,7 @@ async def end_of_input() -> None:
     await trio.lowlevel.wait_readable(sys.stdin.fileno())
 
 
-async def settled(before: dict[str, int]) -> str:
+async def settled(root: tractor.Actor, before: dict[str, int]) -> str:
     """What there is more of than before, once it had time to go."""
     deadline = trio.current_time() + SETTLING
     while True:
@@ -64,8 +64,12 @@ async def settled(before: dict[str, int]) -> str:
         after = held()
         more = {what: f"{before.get(what, 0)} -> {many}" for what, many in after.items()}
         more = {what: text for what, text in more.items() if after[what] > before.get(what, 0)}
-        if not more or trio.current_time() > deadline:
-            return ", ".join(f"{what}: {text}" for what, text in more.items())
+        if not more:
+            return ""
+        if trio.current_time() > deadline:
+            peers = sorted(channel.aid.name for found in root.peers.values() for channel in found)
+            counts = ", ".join(f"{what}: {text}" for what, text in more.items())
+            return f"{counts} (connected: {', '.join(peers) or 'nobody'})"
         await trio.sleep(0.05)
 
 
