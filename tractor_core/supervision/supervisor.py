@@ -120,6 +120,9 @@ class Supervisor:
                     continue
                 try:
                     await tidy()
+                except OSError as error:
+                    # No descriptor for a look, perhaps. Nothing is lost: the root looks again at its end.
+                    log.warning("tidying up after %s:// listeners was put off: %s", scheme, error)
                 except Exception:
                     log.exception("tidying up after %s:// listeners failed", scheme)
 
