@@ -30,6 +30,9 @@ from .stopped import StoppedChildren
 #: What a new process calls; see ``SpawnRequest.entry``.
 ENTRY = "tractor_core.app.child:main"
 
+#: How long the exit status of a child that hung up while it was being started may take (seconds).
+EXIT_TIMEOUT = 1.0
+
 #: How long removing the leftovers of killed actors may take (seconds).
 TIDY_TIMEOUT = 0.5
 
@@ -98,7 +101,7 @@ class Supervisor:
         if isinstance(boot.answer, m.Error):
             raise unbox(boot.answer.error)
         if not isinstance(boot.answer, m.Ready):
-            raise exited[0] if exited else _no_answer(child)
+            raise exited[0] if exited else await _why_no_answer(child)
         assert child.channel is not None
         child.channel.dialogs.pop(m.RUNTIME_CID, None)
 
@@ -263,7 +266,11 @@ def _readdressed(bootstrap: m.Bootstrap, parent_addrs: Sequence[str]) -> bytes:
     return msgspec.msgpack.encode(msgspec.structs.replace(bootstrap, parent_addrs=list(parent_addrs)))
 
 
-def _no_answer(child: Child) -> ActorDied:
+async def _why_no_answer(child: Child) -> ActorDied:
+    """Most often it has ended, and its status is on the way: a template or another host may have to tell."""
+    assert child.process is not None
+    with trio.move_on_after(EXIT_TIMEOUT):
+        return await child.death(await child.process.wait())
     return ActorDied(f"actor {child.name!r} lost its connection while it was being started", uid=child.uid)
 
 
