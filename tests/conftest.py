@@ -48,7 +48,19 @@ def _isolate() -> Path:
     return session
 
 
+def _heed_signals() -> None:
+    """Have the programs that tests start heed what they are sent, wherever it was started from.
+
+    A shell starts a background job with SIGINT ignored, nohup with SIGHUP, and both are inherited.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 SESSION = _isolate()
+_heed_signals()
 
 # Only now: whatever these import must see the environment above.
 import hypothesis  # noqa: E402
