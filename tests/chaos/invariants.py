@@ -46,6 +46,14 @@ SUSPICIOUS: Final = re.compile(
     r"|was never awaited|InternalError|Fatal Python error|Segmentation fault|trio\.TrioInternalError"
 )
 
+#: A child inherits how few descriptors its parent may have, and an interpreter that can open no directory
+#: finds no modules.
+_NO_DESCRIPTORS_TO_BOOT: Final = re.compile(
+    r'^Traceback \(most recent call last\):\n  File "<string>", line \d+, in <module>\n'
+    r"(?:ModuleNotFoundError: |OSError: \[Errno 24\]).*\n(?:sys:1: ResourceWarning: .*\n)?",
+    re.MULTILINE,
+)
+
 #: Reasons for which an actor may refuse to start others.
 _REFUSED_START: Final = re.compile(
     r"nursery was cancelled|starts no more actors|starts no more children|nobody listens"
@@ -102,8 +110,10 @@ def losses(plan: Plan, journal: Reader, alive: Callable[[int], bool]) -> Iterato
             yield f"{entry.name} ({entry.pid}) was lost although nothing harmful was done"
 
 
-def complaints(errors: str) -> Iterator[str]:
+def complaints(errors: str, plan: Plan) -> Iterator[str]:
     """Standard error shows no bug of the runtime."""
+    if any(fault.kind == "descriptors" for fault in plan.faults):
+        errors = _NO_DESCRIPTORS_TO_BOOT.sub("", errors)
     lines = errors.splitlines()
     for number, line in enumerate(lines):
         if SUSPICIOUS.search(line):

@@ -1,4 +1,4 @@
-"""A short campaign: one that is the same every time, and one that is new. Both print their seeds."""
+"""Two short campaigns, which print their seeds."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ import pytest
 IMPORT_ROOT = Path(__file__).resolve().parent.parent
 
 
+# The same trees every time: a change is to be judged by what it does, not by the day it is tested on.
+# ``python -m tests.chaos`` without a seed finds new ones.
 @pytest.mark.limit(240)
-@pytest.mark.parametrize("choice", [("--seed", "the usual"), ()], ids=["the usual seed", "a new seed"])
-def test_no_invariant_is_broken(choice: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("seed", ["the usual", "another"])
+def test_no_invariant_is_broken(seed: str) -> None:
     """In a program of its own, for it dials its trees as a client with an environment of its own."""
     finished = subprocess.run(
-        [sys.executable, "-m", "chaos", "--minutes", "0.4", "--together", "4", *choice],
+        [sys.executable, "-m", "chaos", "--minutes", "0.4", "--together", "4", "--seed", seed],
         cwd=IMPORT_ROOT,
         env={**os.environ, "PYTHONPATH": str(IMPORT_ROOT)},
         stdout=subprocess.PIPE,

@@ -127,9 +127,20 @@ def test_what_is_left_is_found(tmp_path: Path) -> None:
 )
 def test_bugs_show_on_standard_error(line: str) -> None:
     fine = "actor actor-3 failed while it was ending: exit code 1\n│ Traceback (most recent call last):\n"
-    assert list(invariants.complaints(fine)) == []
-    [wrong] = invariants.complaints(f"{fine}{line}\n  more")
+    assert list(invariants.complaints(fine, quiet_plan())) == []
+    [wrong] = invariants.complaints(f"{fine}{line}\n  more", quiet_plan("descriptors"))
     assert line in wrong and "more" in wrong
+
+
+def test_who_boots_without_descriptors_may_complain() -> None:
+    said = (
+        'Traceback (most recent call last):\n  File "<string>", line 5, in <module>\n'
+        "ModuleNotFoundError: No module named 'tractor_subprocess'\n"
+        "sys:1: ResourceWarning: unclosed file <_io.BufferedReader name=19>\n"
+    )
+    assert list(invariants.complaints(said, quiet_plan("descriptors"))) == []
+    assert len(list(invariants.complaints(said, quiet_plan("kill")))) == 1
+    assert len(list(invariants.complaints(said * 2 + "Exception ignored", quiet_plan("descriptors")))) == 1
 
 
 # -- the journal -----------------------------------------------------------------------------------------

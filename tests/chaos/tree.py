@@ -283,7 +283,7 @@ class Tree:
         verdict.wrong += invariants.outcomes(plan, self.journal)
         verdict.wrong += invariants.endings(self.journal)
         verdict.wrong += invariants.leftovers_in_root(self.journal)
-        verdict.wrong += invariants.complaints(self.errors())
+        verdict.wrong += invariants.complaints(self.errors(), plan)
         verdict.actors = len(self.journal.of("hello"))
         verdict.outcomes = [entry.outcome for entry in self.journal.of("end")]
 
