@@ -23,6 +23,7 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0, metavar="N", help="begin with tree N")
     parser.add_argument("--together", type=int, default=2, help="trees at a time (2)")
     parser.add_argument("--verbose", action="store_true", help="print every plan before it is run")
+    parser.add_argument("--keep-going", action="store_true", help="go on after a broken invariant")
     options = parser.parse_args()
     seed = options.seed or f"{random.SystemRandom().randrange(10**9)}"
     print(f"seed {seed}", flush=True)
@@ -38,6 +39,7 @@ def main() -> int:
         indices=indices,
         together=options.together,
         verbose=options.verbose,
+        keep_going=options.keep_going,
     )
     with surroundings():
         report = trio.run(run)

@@ -68,11 +68,17 @@ def _counted(counts: Counter[str]) -> str:
 
 
 async def campaign(
-    seed: str, *, seconds: float, indices: Iterable[int], together: int, verbose: bool = False
+    seed: str,
+    *,
+    seconds: float,
+    indices: Iterable[int],
+    together: int,
+    verbose: bool = False,
+    keep_going: bool = False,
 ) -> Report:
     """Run trees of this seed until the time is up, or one breaks an invariant, which is printed at once.
 
-    Call it with :func:`surroundings` in force.
+    ``keep_going`` goes on after that. Call it with :func:`surroundings` in force.
     """
     report = Report(seed)
     started = time.monotonic()
@@ -81,7 +87,7 @@ async def campaign(
 
     async def one_after_the_other() -> None:
         for index in left:
-            if report.wrong or time.monotonic() - started > seconds:
+            if (report.wrong and not keep_going) or time.monotonic() - started > seconds:
                 return
             await _one(seed, index, report, verbose)
             report.tell(time.monotonic() - started)

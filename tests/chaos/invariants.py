@@ -54,6 +54,16 @@ _NO_DESCRIPTORS_TO_BOOT: Final = re.compile(
     re.MULTILINE,
 )
 
+#: What the standard library's child says when who started it was gone before it had told it what to run.
+_NOBODY_TO_BOOT_FOR: Final = re.compile(
+    r'^Traceback \(most recent call last\):\n  File "<string>", line \d+, in <module>\n'
+    r'(?:  File ".*/multiprocessing/spawn\.py", .*\n(?:    .*\n)+)+EOFError: Ran out of input\n',
+    re.MULTILINE,
+)
+
+#: Faults that end an actor without letting it finish anything.
+_SUDDEN: Final = frozenset({"kill", "template"})
+
 #: Reasons for which an actor may refuse to start others.
 _REFUSED_START: Final = re.compile(
     r"nursery was cancelled|starts no more actors|starts no more children|nobody listens"
@@ -112,8 +122,11 @@ def losses(plan: Plan, journal: Reader, alive: Callable[[int], bool]) -> Iterato
 
 def complaints(errors: str, plan: Plan) -> Iterator[str]:
     """Standard error shows no bug of the runtime."""
-    if any(fault.kind == "descriptors" for fault in plan.faults):
+    kinds = {fault.kind for fault in plan.faults}
+    if "descriptors" in kinds:
         errors = _NO_DESCRIPTORS_TO_BOOT.sub("", errors)
+    if kinds & _SUDDEN or plan.ending == "kill":
+        errors = _NOBODY_TO_BOOT_FOR.sub("", errors)
     lines = errors.splitlines()
     for number, line in enumerate(lines):
         if SUSPICIOUS.search(line):

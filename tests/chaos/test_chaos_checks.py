@@ -143,6 +143,20 @@ def test_who_boots_without_descriptors_may_complain() -> None:
     assert len(list(invariants.complaints(said * 2 + "Exception ignored", quiet_plan("descriptors")))) == 1
 
 
+def test_who_boots_for_a_dead_parent_may_complain() -> None:
+    said = (
+        'Traceback (most recent call last):\n  File "<string>", line 1, in <module>\n'
+        '  File "/lib/python3.11/multiprocessing/spawn.py", line 122, in spawn_main\n'
+        "    exitcode = _main(fd, parent_sentinel)\n               ^^^^^^^^^^^^^^^^^^^^^^^^^^\n"
+        '  File "/lib/python3.11/multiprocessing/spawn.py", line 130, in _main\n'
+        "    preparation_data = reduction.pickle.load(from_parent)\n"
+        "EOFError: Ran out of input\n"
+    )
+    assert list(invariants.complaints(said, quiet_plan("kill"))) == []
+    assert len(list(invariants.complaints(said, quiet_plan("delay")))) == 1
+    assert len(list(invariants.complaints(said.replace("spawn.py", "other.py"), quiet_plan("kill")))) == 1
+
+
 # -- the journal -----------------------------------------------------------------------------------------
 
 
