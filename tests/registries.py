@@ -55,6 +55,9 @@ OF_FILES = ("uds", "zmq+ipc")
 #: Schemes that need certificates.
 ENCRYPTED = ("tls", "wss")
 
+#: Into how many shares the ports are divided: as many processes may run tests side by side.
+SHARES = 16
+
 _serial = itertools.count()
 
 
@@ -77,9 +80,13 @@ def new_registry(scheme: str) -> str:
 
 
 def free_port() -> int:
-    """A port below the range from which the system picks, so that no connection takes it meanwhile."""
+    """A port below the range from which the system picks, so that no connection takes it meanwhile.
+
+    Nor does a test beside this one: each of pytest-xdist's processes, gw0, gw1 and so on, has a share.
+    """
+    share = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % SHARES
     while True:
-        port = random.randrange(20_000, 32_000)
+        port = random.randrange(20_000 + share, 32_000, SHARES)
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:

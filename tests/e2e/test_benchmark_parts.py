@@ -7,6 +7,7 @@ import socket
 from typing import Any
 
 import pytest
+from tools import needs_ipv6
 
 from benchmarks.growth import growing, points
 from benchmarks.latencies import Latencies
@@ -83,7 +84,7 @@ def test_curves_are_measured_from_nothing_to_their_end() -> None:
     assert points("depth", 0.5) == [1, 2, 3]
 
 
-@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
+@pytest.mark.parametrize("family", [socket.AF_INET, pytest.param(socket.AF_INET6, marks=needs_ipv6)])
 def test_where_a_process_listens_is_seen(family: socket.AddressFamily) -> None:
     host = "127.0.0.1" if family == socket.AF_INET else "::1"
     with socket.create_server((host, 0), family=family):

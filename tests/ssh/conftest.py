@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from registries import free_port
 from tools import need
 
 BACKEND = Path(__file__).resolve().parent.parent.parent / "examples" / "ssh_backend"
@@ -60,7 +61,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     if os.geteuid() == 0:
         # Compiled into the server, which otherwise refuses to start as root.
         os.makedirs("/run/sshd", mode=0o755, exist_ok=True)
-    port = _free_port()
+    port = free_port()
     (directory / "sshd_config").write_text(
         f"ListenAddress 127.0.0.1:{port}\n"
         f"HostKey {directory}/host_key\n"
@@ -95,20 +96,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.fixture
 def unused_port() -> int:
     """A port of loopback on which nothing listens."""
-    return _free_port()
+    return free_port()
 
 
 @pytest.fixture
 def meeting(unused_port: int) -> str:
     """The URL of a registry that nobody else uses."""
     return f"tcp://127.0.0.1:{unused_port}"
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 def _wait_until_it_listens(process: subprocess.Popen[bytes], port: int, log: Path) -> None:

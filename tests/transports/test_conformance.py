@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 import trio
+from tools import needs_ipv6
 from trio.testing import MockClock
 
 import tractor_tcp
@@ -20,9 +22,12 @@ TRANSPORTS: list[tuple[str, Transport, Address | None]] = [
     ("tcp", tractor_tcp.transport, None),
     ("tcp6", tractor_tcp.transport, Address("tcp", "::1", 0)),
     ("uds", tractor_uds.transport, None),
-    ("abstract", tractor_uds.transport, Address("uds", path="@tractor-core-conformance")),
+    ("abstract", tractor_uds.transport, Address("uds", path=f"@tractor-core-conformance-{os.getpid()}")),
 ]
-SOCKETS = [pytest.param(transport, address, id=name) for name, transport, address in TRANSPORTS]
+SOCKETS = [
+    pytest.param(transport, address, id=name, marks=needs_ipv6 if name == "tcp6" else ())
+    for name, transport, address in TRANSPORTS
+]
 
 
 @pytest.mark.parametrize("check", PAIR_CHECKS)

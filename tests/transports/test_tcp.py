@@ -8,6 +8,7 @@ import socket
 
 import pytest
 import trio
+from tools import needs_ipv6
 
 from tractor_core.seams import Address, Connection, TransportOptions
 from tractor_core.testing.check_transport import receive_count
@@ -84,7 +85,7 @@ async def _talk(bind: str, dial_host: str | None = None) -> Connection:
         ("tcp://localhost:0", "localhost"),
         ("tcp://0.0.0.0:0", "127.0.0.1"),
         ("tcp://0.0.0.0:0", None),
-        ("tcp://[::1]:0", None),
+        pytest.param("tcp://[::1]:0", None, marks=needs_ipv6),
         ("tcp://127.0.0.1:0?advertise=example.org:99", "127.0.0.1"),
     ],
 )
@@ -115,7 +116,7 @@ async def test_in_use_names_the_address_and_its_holder() -> None:
         assert f"process {os.getpid()} " in str(caught.value)
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])
+@pytest.mark.parametrize("host", ["127.0.0.1", pytest.param("::1", marks=needs_ipv6), "localhost"])
 async def test_nobody_listens(host: str, free_tcp_registry: str) -> None:
     port = transport.parse(free_tcp_registry).port
     with pytest.raises(ConnectionRefusedError, match="tcp://"):

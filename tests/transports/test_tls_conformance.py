@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from tls_files import WithCertificates, make_tls
+from tools import needs_ipv6
 
 from tractor_core.seams import Address, Connection, TransportOptions
 from tractor_core.testing import connected_pair
@@ -15,7 +16,7 @@ from tractor_core.testing.check_transport import PAIR_CHECKS, check_sizes
 
 ADDRESSES = [
     pytest.param(None, id="tls"),
-    pytest.param(Address("tls", "::1", 0), id="tls6"),
+    pytest.param(Address("tls", "::1", 0), id="tls6", marks=needs_ipv6),
     pytest.param(Address("tls", "localhost", 0), id="name"),
 ]
 

@@ -299,7 +299,9 @@ async def _accepted_facts(address: Address) -> tuple[Connection, PeerFacts]:
 @pytest.mark.skipif(sys.platform != "linux", reason="credentials and abstract names are Linux's")
 @pytest.mark.parametrize("abstract", [False, True])
 async def test_the_kernel_names_the_peer(abstract: bool) -> None:
-    address = Address("uds", path="@tractor-core-facts") if abstract else transport.default_bind()
+    address = (
+        Address("uds", path=f"@tractor-core-facts-{os.getpid()}") if abstract else transport.default_bind()
+    )
     expected = PeerFacts(pid=os.getpid(), uid=os.geteuid(), same_host=True)
     connection, facts = await _accepted_facts(address)
     assert facts == connection.facts == expected
@@ -307,7 +309,7 @@ async def test_the_kernel_names_the_peer(abstract: bool) -> None:
 
 
 async def test_an_abstract_name_in_use() -> None:
-    address = Address("uds", path="@tractor-core-in-use")
+    address = Address("uds", path=f"@tractor-core-in-use-{os.getpid()}")
     listener = await transport.listen(address, OPTIONS)
     with pytest.raises(OSError, match="@tractor-core-in-use") as caught:
         await transport.listen(address, OPTIONS)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from msgspec.structs import replace
+from tools import needs_ipv6
 
 import tractor_websocket
 from tractor_core.seams import Address, Connection, Listener, TLSConfig, TransportOptions, parse_address
@@ -17,7 +18,7 @@ from tractor_websocket import WebSocketConnection, WebSocketTransport
 
 ADDRESSES: list[Any] = [
     pytest.param(None, id="ws"),
-    pytest.param(Address("ws", "::1", 0), id="ws6"),
+    pytest.param(Address("ws", "::1", 0), id="ws6", marks=needs_ipv6),
     pytest.param(Address("ws", "localhost", 0, "/actors"), id="name-and-path"),
 ]
 

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from tools import needs_ipv6
 
 import tractor_zmq
 from tractor_core.seams import Address, Connection, Transport, TransportOptions
@@ -15,7 +16,7 @@ from tractor_core.testing.check_transport import PAIR_CHECKS, check_sizes, check
 
 CASES: list[Any] = [
     pytest.param(tractor_zmq.transport, None, id="tcp"),
-    pytest.param(tractor_zmq.transport, Address("zmq+tcp", "::1", 0), id="tcp6"),
+    pytest.param(tractor_zmq.transport, Address("zmq+tcp", "::1", 0), id="tcp6", marks=needs_ipv6),
     pytest.param(tractor_zmq.ipc_transport, None, id="ipc"),
 ]
 

@@ -209,9 +209,11 @@ def _read(pid: int, name: str) -> bytes:
 
 
 def _free_url(scheme: str) -> str:
+    # Of sixteen shares the one that the tests of this process have, where others run beside it.
+    share = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % 16
     while True:
         # Below the range from which the system picks, so that no connection takes it meanwhile.
-        port = random.randrange(20_000, 32_000)
+        port = random.randrange(20_000 + share, 32_000, 16)
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
