@@ -94,3 +94,10 @@ def test_other_messages_hold_nothing_large() -> None:
     for message in (m.Stop(2), m.Ping(1), m.Credit(2, 1, 1)):
         assert not may_gather(message)
         assert gather(message, CODEC.encode) is None
+
+
+def test_a_call_with_small_arguments_is_not_looked_at_closely() -> None:
+    assert not may_gather(m.Start(2, "a:b", "asyncfunc", (1, "two"), {"x": 3.0}))  # type: ignore[arg-type]
+    assert may_gather(m.Start(2, "a:b", "asyncfunc", (1, b"two"), {}))  # type: ignore[arg-type]
+    assert may_gather(m.Start(2, "a:b", "asyncfunc", (), {"x": [BIG]}))  # type: ignore[arg-type]
+    assert may_gather(m.Start(2, "a:b", "asyncfunc", m.Raw(b"\x90"), m.Raw(b"\x80")))
