@@ -122,7 +122,15 @@ CALLEE: Table = {
     Local.CUT: {s: _S.DONE for s in (_S.SCHEDULED, _S.RUNNING, _S.STARTED, _S.STREAMING, _S.DONE)},
 }
 
-_TABLES = {Side.OPENER: OPENER, Side.CALLEE: CALLEE}
+# By names of their own: Python 3.11 looks members of an enumeration up by running a function.
+_OPENER: Final = Side.OPENER
+_STARTING: Final = State.STARTING
+_SCHEDULED: Final = State.SCHEDULED
+_RUNNING: Final = State.RUNNING
+_STREAMING: Final = State.STREAMING
+_DONE: Final = State.DONE
+_RUN: Final = Local.RUN
+_RETURN: Final = Local.RETURN
 
 
 class ProtocolViolation(Exception):
@@ -139,60 +147,44 @@ class Dialog:
     ``account`` is the channel's, for what its stream holds.
     """
 
-    __slots__ = (
-        "_account",
-        "_table",
-        "cancel_acked",
-        "cancel_called",
-        "canceller",
-        "cid",
-        "cut_error",
-        "functype",
-        "inbox",
-        "opened",
-        "outbox",
-        "outcome",
-        "peer_error",
-        "peer_stopped",
-        "send_window",
-        "side",
-        "started",
-        "state",
-        "stopped",
-    )
+    # What most dialogs never change is the class's: most are calls, and setting it in each of them would
+    # double what making one costs (0.7 us instead of 0.35 us).
+
+    #: The callee's last word; None while it has not come or when the channel was cut before it.
+    outcome: m.Return | m.Error | None = None
+    #: Why the channel ended, where that came before an outcome.
+    cut_error: BaseException | None = None
+    #: The ``Started`` message, at the opener.
+    started: m.Started | None = None
+    cancel_called = False
+    cancel_acked = False
+    #: Who asked for the cancel this side has seen.
+    canceller: tuple[str, str] | None = None
+    #: Callee: the opener's side failed (an ``Error`` from it).
+    peer_error: m.Error | None = None
+    #: This side, and the peer, ended their sending half.
+    stopped = False
+    peer_stopped = False
+    #: This side opened its half of the stream.
+    opened = False
+    send_window: SendWindow | None = None
+    inbox: ReceiveBuffer | None = None
 
     def __init__(self, side: Side, cid: int, functype: str, account: Account | None = None) -> None:
-        self._table = _TABLES[side]
         self._account = account
         self.side = side
         self.cid = cid
         self.functype = functype
-        self.state = State.STARTING if side is Side.OPENER else State.SCHEDULED
-        #: The callee's last word; None while it has not come or when the channel was cut before it.
-        self.outcome: m.Return | m.Error | None = None
-        #: Why the channel ended, where that came before an outcome.
-        self.cut_error: BaseException | None = None
-        #: The ``Started`` message, at the opener.
-        self.started: m.Started | None = None
-        self.cancel_called = False
-        self.cancel_acked = False
-        #: Who asked for the cancel this side has seen.
-        self.canceller: tuple[str, str] | None = None
-        #: Callee: the opener's side failed (an ``Error`` from it).
-        self.peer_error: m.Error | None = None
-        #: This side, and the peer, ended their sending half.
-        self.stopped = False
-        self.peer_stopped = False
-        #: This side opened its half of the stream.
-        self.opened = False
+        if side is _OPENER:
+            self._table, self.state = OPENER, _STARTING
+        else:
+            self._table, self.state = CALLEE, _SCHEDULED
         #: Messages that ``receive`` wants sent.
         self.outbox: list[m.Message] = []
-        self.send_window: SendWindow | None = None
-        self.inbox: ReceiveBuffer | None = None
 
     @property
     def done(self) -> bool:
-        return self.state is State.DONE
+        return self.state is _DONE
 
     # -- what this side does ------------------------------------------------------------------
 
@@ -205,7 +197,7 @@ class Dialog:
 
     def run(self) -> None:
         """Callee: the task starts."""
-        self._move(Local.RUN)
+        self._move(_RUN)
 
     def start_value(self, value: Any) -> m.Started:
         """Callee: the first value, once. A call has none."""
@@ -224,12 +216,12 @@ class Dialog:
             raise ValueError(f"not a window and a policy: {window}, {policy!r}")
         if self.opened:
             raise IllegalHere("a stream is opened once")
-        if self.state is State.DONE and self.started is None:
+        if self.state is _DONE and self.started is None:
             raise IllegalHere("the dialog ended before it could have a stream")
         self._move(Local.OPEN)
         self.opened = True
         self._inbox().open(window, unbounded=policy == "buffer")
-        if self.state is State.DONE:
+        if self.state is _DONE:
             return None
         credit = self.credit_due()
         if credit is not None:
@@ -238,7 +230,7 @@ class Dialog:
 
     def can_send(self) -> bool:
         """Whether a value may be sent now, credit aside."""
-        return self.state is State.STREAMING and not self.stopped
+        return self.state is _STREAMING and not self.stopped
 
     def take_credit(self, size: int) -> bool:
         """Use credit for a payload of ``size`` bytes; False where there is none now."""
@@ -260,15 +252,15 @@ class Dialog:
 
     def credit_due(self) -> m.Credit | None:
         """The grant to send now, if one is due and somebody could use it."""
-        if self.state is State.DONE or self.peer_stopped or self.inbox is None:
+        if self.state is _DONE or self.peer_stopped or self.inbox is None:
             return None
         return self.inbox.credit(self.cid)
 
     def returned(self, value: Any) -> m.Return:
         """Callee: the final result."""
-        if self.functype != "asyncfunc" and self.state is State.RUNNING:
+        if self.functype != "asyncfunc" and self.state is _RUNNING:
             raise IllegalHere("returned without calling started()")
-        self._move(Local.RETURN)
+        self._move(_RETURN)
         outcome = self.outcome = m.Return(self.cid, value)
         return outcome
 
@@ -286,7 +278,7 @@ class Dialog:
         self, by: tuple[str, str], reason: str = "", time_left: float | None = None
     ) -> m.Cancel | None:
         """Ask for this dialog's end. Returns what to send (opener), None at the callee or if it is over."""
-        if self.state is State.DONE:
+        if self.state is _DONE:
             return None
         self._move(Local.CANCEL)
         self.cancel_called = True
@@ -297,7 +289,7 @@ class Dialog:
 
     def cut(self, error: BaseException) -> int:
         """The channel is gone; returns whom to wake."""
-        if self.state is State.DONE:
+        if self.state is _DONE:
             return NOBODY
         self._move(Local.CUT)
         self.cut_error = error
@@ -320,7 +312,7 @@ class Dialog:
         already; then this side has failed. Late messages for a finished dialog are ignored.
         """
         state = self.state
-        if state is State.DONE:
+        if state is _DONE:
             return NOBODY
         kind = type(message)
         targets = self._table.get(kind)
