@@ -32,8 +32,17 @@ def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
 @pytest.mark.parametrize("name", Limits.__struct_fields__)
 @pytest.mark.parametrize("value", [0, -1, "5", None, True, math.nan])
 def test_what_is_no_positive_number_is_refused_by_name(name: str, value: Any) -> None:
+    if (name, value) == ("shared_memory", 0):
+        assert replace(Limits(), **{name: value}).bounds.max_shared == 0
+        return
     with pytest.raises(ValueError, match=name):
         replace(Limits(), **{name: value})
+
+
+@pytest.mark.parametrize("value", [False, 0.0, 100, 2**53])
+def test_shared_memory_that_makes_no_sense_is_refused(value: Any) -> None:
+    with pytest.raises(ValueError, match="shared_memory"):
+        Limits(shared_memory=value)
 
 
 @pytest.mark.parametrize(

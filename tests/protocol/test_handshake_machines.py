@@ -371,7 +371,7 @@ def test_fields_that_a_newer_peer_adds_are_ignored_yet_covered() -> None:
         extra: str
 
     # A bound more, too: that list grows like a message.
-    bounds = [16_384, 65_536, 4_096, 7]
+    bounds = [16_384, 65_536, 4_096, 8_192, 7]
     newer = msgspec.msgpack.encode(NewHello(CHILD.aid, PROTOCOL, ["msgpack"], nonce(b"d"), bounds, "more"))
     far = acceptor()
     far.on_hello(newer)
@@ -379,7 +379,7 @@ def test_fields_that_a_newer_peer_adds_are_ignored_yet_covered() -> None:
     said = Transcript(PROTOCOL, nonce(b"d"), nonce(b"a"), newer, far_hello)
     answer, peer = far.on_auth(MSGPACK.encode(Auth("key", make_proof(KEY, "dialler", "key", said))))
     assert peer.aid == CHILD.aid
-    assert peer.bounds == Bounds(16_384, 65_536, 4_096)
+    assert peer.bounds == Bounds(16_384, 65_536, 4_096, 8_192)
     decoded = MSGPACK.decode(answer)
     assert isinstance(decoded, Auth)
     assert check_proof(decoded.mac, KEY, "acceptor", "key", said)

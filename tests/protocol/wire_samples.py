@@ -79,6 +79,10 @@ SAMPLES: dict[str, m.Message] = {
     "chunk-last": m.Chunk(2, True, memoryview(b"\xff")),
     "ping": m.Ping(1),
     "pong": m.Pong(1),
+    "invite": m.Invite(),
+    "memory": m.Memory(33_554_432),
+    "lend": m.Lend(1_052_672, 1_048_586),
+    "release": m.Release([0, 1_052_672]),
 }
 
 

@@ -28,6 +28,7 @@ from tractor_core.plugin.manager import PluginManager
 from tractor_core.protocol.chunks import ChunkError, Joiner
 from tractor_core.protocol.credit import Account
 from tractor_core.protocol.handshake import Identity, Peer
+from tractor_core.protocol.lending import LendingError
 from tractor_core.seams import (
     Address,
     AddressLike,
@@ -44,15 +45,18 @@ from .cookie import load_key
 from .handshake import dial_handshake
 from .limits import Limits
 from .sending import NO_LANE, SendingHalf
+from .sharing import Borrowing, sharing_with
 
 log = get_logger("ipc")
 
 #: Messages that may overtake a large one of their own dialog.
 _URGENT = (m.Cancel, m.CancelAck, m.Credit)
 
+#: Messages about how others are passed; they end here.
+_BELOW = frozenset((m.Chunk, m.Invite, m.Memory, m.Lend, m.Release))
 
 #: What decoding raises for bytes that are no message; ``src_exc`` of the channel's end then.
-NOT_A_MESSAGE = (msgspec.MsgspecError, ChunkError, UnicodeDecodeError, RecursionError)
+NOT_A_MESSAGE = (msgspec.MsgspecError, ChunkError, LendingError, UnicodeDecodeError, RecursionError)
 
 #: What reading and decoding raise when the channel cannot go on.
 _ENDINGS = (
@@ -116,6 +120,9 @@ class Channel(SendingHalf):
         self._may_gather = binary
         if self._direct is not None:
             self._direct.placer = self._place
+        self._borrowing: Borrowing | None = None
+        if (sharing := sharing_with(peer, connection, limits)) is not None:
+            self._lending, self._borrowing = sharing
         self._closing = False
         self._ended = trio.Event()
         self._reading = False
@@ -176,6 +183,13 @@ class Channel(SendingHalf):
         """Deprecated: ``aid.uid``, the peer as the legacy pair."""
         warnings.warn("Channel.uid is now Channel.aid.uid", DeprecationWarning, stacklevel=2)
         return self.peer.aid.uid
+
+    @property
+    def shared(self) -> int:
+        """Messages that were passed in shared memory until now, both ways together."""
+        if self._lending is None or self._borrowing is None:
+            return 0
+        return self._lending.count + self._borrowing.count
 
     @property
     def laddr(self) -> Address:
@@ -337,16 +351,44 @@ class Channel(SendingHalf):
             return self._reason(error)
 
     def _decode(self, frame: Buffer) -> Any:
-        """The message in a frame; None for a piece of one that is not complete."""
+        """The message in a frame; None where that only helps to pass another one."""
         message = self.codec.decode(frame)
-        if type(message) is m.Chunk:
-            whole = self._joiner.add(message)
-            if whole is None:
-                return None
-            message = self.codec.decode(whole)
-            if type(message) is m.Chunk:
-                raise ChunkError("a chunk inside a chunk")
-        return message
+        if type(message) not in _BELOW:
+            return message
+        whole = self._take(message)
+        if whole is None:
+            return None
+        inner = self.codec.decode(whole)
+        if type(inner) in _BELOW:
+            outer = type(message).__name__.lower()
+            raise ChunkError(f"a {type(inner).__name__.lower()} inside a {outer}")
+        return inner
+
+    def _take(self, message: Any) -> Buffer | None:
+        """Take a message of :data:`_BELOW`; the encoded message that is complete with it."""
+        kind = type(message)
+        lending, borrowing = self._lending, self._borrowing
+        if kind is m.Chunk:
+            if borrowing is not None and message.size:
+                # The peer may have sent it this way because it has no memory left, or none yet.
+                self._post_about_memory(borrowing.release(all_of_it=True) or borrowing.invitation())
+            return self._joiner.add(message)
+        if lending is None or borrowing is None:
+            raise LendingError(f"{kind.__name__} where no memory is shared")
+        if kind is m.Lend:
+            self._post_about_memory(borrowing.release())
+            return borrowing.borrow(message)
+        if kind is m.Release:
+            lending.released(message)
+        elif kind is m.Invite:
+            lending.invited()
+        else:
+            borrowing.take_memory(message)
+        return None
+
+    def _post_about_memory(self, message: m.Invite | m.Release | None) -> None:
+        if message is not None and not self.closed:
+            self.post(message, lazy=True)
 
     def _place(self, frame: memoryview, length: int) -> Place | None:
         """Where a piece of a large message belongs; it shows that the peer lives like all that comes."""
@@ -451,6 +493,9 @@ class Channel(SendingHalf):
         for sink in dialogs.values():
             sink.cut(error)
         self._lose()
+        if self._lending is not None and self._borrowing is not None:
+            self._lending.close()
+            self._borrowing.close()
         self._ended.set()
 
     async def wait_closed(self) -> TransportClosed:

@@ -28,6 +28,7 @@ from tractor_core.protocol.handshake import (
 from tractor_core.seams import Buffer, Connection
 
 from .limits import Limits
+from .sharing import can_share
 
 
 async def dial_handshake(
@@ -104,9 +105,13 @@ async def accept_handshake(
 def _spoken(connection: Connection, identity: Identity, limits: Limits) -> tuple[Identity, FrameCodec]:
     """The handshake's encoding, and the identity as it introduces itself on this connection.
 
-    It names its limits, and offers no other encoding where the transport settled one.
+    It names its limits, shared memory only where that can be had, and offers no other encoding where the
+    transport settled one.
     """
-    identity = msgspec.structs.replace(identity, bounds=limits.bounds)
+    bounds = limits.bounds
+    if not can_share(connection):
+        bounds = msgspec.structs.replace(bounds, max_shared=0)
+    identity = msgspec.structs.replace(identity, bounds=bounds)
     settled = connection.facts.codec
     if settled is None:
         return identity, MSGPACK

@@ -60,23 +60,32 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     overrun_grace: float = 0.25
     #: How long a cancel request waits to be acknowledged.
     cancel_timeout: float = 0.5
+    #: Memory in which large messages are lent to another process of this host, each way on each
+    #: channel, made when the first is sent; 0: they are sent like all others. Two dozen of 1 MiB are enough
+    #: for the window of a stream and what waits to be given back.
+    shared_memory: int = 32 * _MIB
 
     def __post_init__(self) -> None:
         for name, default in zip(self.__struct_fields__, self.__struct_defaults__, strict=True):
-            _check(name, getattr(self, name), whole=isinstance(default, int))
+            _check(
+                name,
+                getattr(self, name),
+                whole=isinstance(default, int),
+                zero=name == "shared_memory",
+            )
         for name, least in (("max_handshake_frame", _SMALLEST_FRAME), ("max_frame", WHOLE_UP_TO)):
             if not least <= getattr(self, name) <= _LARGEST_FRAME:
                 raise ValueError(f"{name} must be between {least} and {_LARGEST_FRAME} bytes")
         if self.max_frame < self.max_handshake_frame:
             raise ValueError("max_frame must not be below max_handshake_frame")
-        for name in ("max_payload", "max_buffered"):
+        for name in ("max_payload", "max_buffered", *(("shared_memory",) if self.shared_memory else ())):
             if not _SMALLEST_FRAME <= getattr(self, name) <= _LARGEST_COUNT:
                 raise ValueError(f"{name} must be between {_SMALLEST_FRAME} and {_LARGEST_COUNT} bytes")
 
     @property
     def bounds(self) -> Bounds:
         """What peers are told of them, so that they do not send what would be refused."""
-        return Bounds(self.max_frame, self.max_payload, self.max_buffered)
+        return Bounds(self.max_frame, self.max_payload, self.max_buffered, self.shared_memory)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for a ``Bootstrap``; ``Limits.from_dict`` is the way back."""
@@ -91,10 +100,10 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
         return cls(**values)
 
 
-def _check(name: str, value: Any, *, whole: bool) -> None:
-    """Refuse what is not a positive number of the right kind."""
+def _check(name: str, value: Any, *, whole: bool, zero: bool) -> None:
+    """Refuse what is not a positive number of the right kind, nor a ``zero`` that is allowed."""
     allowed = (int,) if whole else (int, float)
     if isinstance(value, bool) or not isinstance(value, allowed):
         raise ValueError(f"{name} must be {'a whole number' if whole else 'a number'}, not {value!r}")
-    if math.isnan(value) or value <= 0:
+    if math.isnan(value) or value < 0 or (value == 0 and not zero):
         raise ValueError(f"{name} must be above zero, not {value!r}")

@@ -20,6 +20,8 @@ from tractor_core.msg.gathered import Gathered
 from tractor_core.protocol.chunks import CHUNK, UNFINISHED, WHOLE_UP_TO, Cutter
 from tractor_core.seams import Connection, DirectConnection, Frame, as_direct
 
+from .sharing import Lending
+
 #: A frame written less than this many seconds after the last one waits for the end of the scheduler's
 #: tick, to share one system call with its successors; a lone frame is written at once. (A system
 #: call costs about 4 us on loopback, so twice that is a sender in full flow; a request and its
@@ -72,6 +74,8 @@ class SendingHalf:
     ) -> None:
         self.connection = connection
         self._direct = as_direct(connection) if binary else None
+        #: Where large messages go before any lane, if it has a place.
+        self._lending: Lending | None = None
         self._most = most
         self._unfinished = min(UNFINISHED_MAX, bounds.max_buffered or UNFINISHED_MAX)
         self._encode = encode
@@ -109,7 +113,13 @@ class SendingHalf:
         """
         if self.closed:
             raise self._refusal()
-        if isinstance(frame, Gathered) or len(frame) > self._whole or (self._lanes and cid in self._lanes):
+        if isinstance(frame, Gathered) or len(frame) > self._whole:
+            lent = None if self._lending is None else self._lending.lend(frame)
+            if lent is None:
+                self._post_in_lane(frame, cid)
+                return
+            frame = lent
+        if self._lanes and cid in self._lanes:
             self._post_in_lane(frame, cid)
             return
         queue = self._queue
@@ -238,6 +248,8 @@ class SendingHalf:
                 frames = frames[taken:]
                 if frames or connection.pending:
                     await connection.flush()
+            if self._lending is not None and self._lending.due:
+                self._lending.hand_over()
             if self._lanes:
                 # Chunks give way: to small frames of others, and to the readers of this actor.
                 await trio.lowlevel.checkpoint()

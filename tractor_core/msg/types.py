@@ -85,6 +85,8 @@ class Bounds(msgspec.Struct, array_like=True, frozen=True):
     max_payload: int = 0
     #: Unfinished messages, the largest not counted.
     max_buffered: int = 0
+    #: Memory of the other side's, in which that lends messages; 0 where it takes none.
+    max_shared: int = 0
 
 
 UNSAID = Bounds()
@@ -237,6 +239,29 @@ class Pong(Message, frozen=True, tag=18):
     serial: int
 
 
+class Invite(Message, frozen=True, tag=19):
+    """I would read your large messages in memory of yours: send me its descriptor."""
+
+
+class Memory(Message, frozen=True, tag=20):
+    """The descriptor that comes with this message is of memory of mine, of ``size`` bytes."""
+
+    size: int
+
+
+class Lend(Message, frozen=True, tag=21):
+    """There is a message in my memory."""
+
+    start: int
+    size: int
+
+
+class Release(Message, frozen=True, tag=22):
+    """I have read the messages that lay there in your memory."""
+
+    starts: list[int]
+
+
 MsgType: TypeAlias = (
     Hello
     | Auth
@@ -256,6 +281,10 @@ MsgType: TypeAlias = (
     | Chunk
     | Ping
     | Pong
+    | Invite
+    | Memory
+    | Lend
+    | Release
 )
 
 Msg: TypeAlias = PayloadMsg

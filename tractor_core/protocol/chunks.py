@@ -15,7 +15,7 @@ from typing import NamedTuple, TypeAlias, cast
 import msgspec
 
 from tractor_core.msg.gathered import Gathered, bin_head
-from tractor_core.msg.types import Chunk
+from tractor_core.msg.types import Chunk, Invite, Lend, Memory, Release
 from tractor_core.seams import Place
 
 #: Bytes of message in one chunk: small enough that a small frame does not wait long behind it.
@@ -39,8 +39,8 @@ Joined: TypeAlias = bytearray | memoryview
 
 # A Chunk is an array of five, or of four where the size is left out.
 _TAG = cast("int", Chunk.__struct_config__.tag)
+_TAGS_BELOW = frozenset(kind.__struct_config__.tag for kind in (Chunk, Invite, Memory, Lend, Release))
 _HEAD, _FIRST_HEAD = bytes([0x94, _TAG]), bytes([0x95, _TAG])
-_CHUNK_ARRAYS = (0x94, 0x95)
 _FLAGS = {0xC2: False, 0xC3: True}
 #: Bytes of integers and of binary lengths by their markers.
 _INTEGERS = {0xCC: 1, 0xCD: 2, 0xCE: 4, 0xCF: 8}
@@ -231,8 +231,8 @@ class Joiner:
         part.filled = end
         if not head.last:
             return None
-        if part.body[1] == _TAG and part.body[0] in _CHUNK_ARRAYS:
-            raise ChunkError("a chunk inside a chunk")
+        if part.body[1] in _TAGS_BELOW and part.body[0] >> 4 == 0x9:
+            raise ChunkError("a chunk inside a chunk, or what is about memory")
         return self._whole(head.cid, part)
 
     def drop(self, cid: int) -> None:

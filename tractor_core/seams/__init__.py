@@ -21,6 +21,7 @@ from .transport import (
     Connection,
     ConnectionHandler,
     ConnectionServer,
+    DescriptorConnection,
     DirectConnection,
     Frame,
     Listener,
@@ -31,6 +32,7 @@ from .transport import (
     Transport,
     TransportOptions,
     as_direct,
+    as_passing,
 )
 
 __all__ = [
@@ -42,6 +44,7 @@ __all__ = [
     "Connection",
     "ConnectionHandler",
     "ConnectionServer",
+    "DescriptorConnection",
     "DirectConnection",
     "ExitStatus",
     "Frame",
@@ -60,6 +63,7 @@ __all__ = [
     "Transport",
     "TransportOptions",
     "as_direct",
+    "as_passing",
     "hookimpl",
     "pack_header",
     "parse_address",

@@ -175,6 +175,38 @@ def as_direct(connection: Connection) -> DirectConnection | None:
     return cast("DirectConnection", connection) if getattr(connection, "gathers", False) else None
 
 
+class DescriptorConnection(Connection, Protocol):
+    """A connection to another process of this host that can pass it file descriptors. Optional: a connection
+    that has ``passes_descriptors = True`` is one.
+
+    Whatever a peer sends, at most one descriptor is open here, and only when it was expected.
+    """
+
+    passes_descriptors: bool
+
+    def send_descriptor(self, frame: Buffer, descriptor: int) -> bool:
+        """Send a frame at once, behind all that was taken, with a descriptor of this process.
+
+        False, and nothing was sent, where that would have to wait. The descriptor may then be closed.
+        Fails like ``send_nowait``.
+        """
+        ...
+
+    def expect_descriptor(self) -> None:
+        """Keep the next descriptor that comes. To be called by who receives, between two ``receive()``."""
+        ...
+
+    def take_descriptor(self) -> int | None:
+        """The descriptor that came with the frames received by now, for the caller to close."""
+        ...
+
+
+def as_passing(connection: Connection) -> DescriptorConnection | None:
+    """The connection, if it can do what a :class:`DescriptorConnection` can."""
+    passes = getattr(connection, "passes_descriptors", False)
+    return cast("DescriptorConnection", connection) if passes else None
+
+
 ConnectionHandler: TypeAlias = Callable[[Connection], Awaitable[None]]
 
 

@@ -15,7 +15,6 @@ import trio
 from tractor_core.seams import (
     Address,
     PeerFacts,
-    SocketConnection,
     SocketListener,
     ThrottledLog,
     TransportOptions,
@@ -24,6 +23,7 @@ from tractor_core.seams.socket_files import BACKLOG, bind_file, sweep
 from tractor_core.seams.socket_paths import fresh_path, prepare_directory, runtime_directory
 
 from . import paths
+from .descriptors import UdsConnection
 
 _CREDENTIALS = struct.Struct("3i")
 #: How often a full backlog is tried again (seconds); the kernel gives no event for it.
@@ -57,7 +57,7 @@ class UdsTransport:
         """0 where the name may lead to somebody on this host, else None."""
         return 0 if paths.is_abstract(address) or os.path.exists(address.path) else None
 
-    async def connect(self, address: Address, options: TransportOptions) -> SocketConnection:
+    async def connect(self, address: Address, options: TransportOptions) -> UdsConnection:
         """Dial. ``PermissionError`` when the listener is another user's."""
         address = paths.parse(address.url)
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -71,7 +71,7 @@ class UdsTransport:
             sock.close()
             raise
         local = Address(paths.SCHEME, params=(("pid", str(os.getpid())),))
-        return SocketConnection(sock, local, address, facts=facts, max_frame=options.handshake_frame)
+        return UdsConnection(sock, local, address, facts=facts, max_frame=options.handshake_frame)
 
     async def listen(self, address: Address, options: TransportOptions) -> SocketListener:
         """Bind; a socket file that nobody listens on is replaced."""
@@ -110,7 +110,7 @@ class _Doorkeeper:
         self._options = options
         self._log = ThrottledLog()
 
-    def __call__(self, sock: socket.socket, _peer_name: object) -> SocketConnection | None:
+    def __call__(self, sock: socket.socket, _peer_name: object) -> UdsConnection | None:
         facts = _peer_facts(sock)
         if facts.uid is not None and facts.uid != os.geteuid():
             sock.close()
@@ -119,7 +119,7 @@ class _Doorkeeper:
             )
             return None
         remote = Address(paths.SCHEME, params=(("pid", str(facts.pid)),) if facts.pid else ())
-        return SocketConnection(
+        return UdsConnection(
             sock, self._address, remote, facts=facts, max_frame=self._options.handshake_frame
         )
 
