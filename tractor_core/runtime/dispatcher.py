@@ -18,8 +18,9 @@ from tractor_core.protocol.dialog import Dialog, Side
 from .actor import Actor
 from .context import Context
 from .payload import codec_in_force, payloads_for
-from .serving import Check, ServedCall, serve_call, serve_context, serve_generator
+from .serving import Check, ServedCall, serve_context, serve_generator
 from .system import PREFIX
+from .workers import Workers
 
 log = get_logger("runtime")
 
@@ -31,6 +32,7 @@ class Dispatcher:
 
     def __init__(self, actor: Actor) -> None:
         self._actor = actor
+        self._workers = Workers(actor)
         self._handlers: dict[type[Any], Callable[[Channel, Any], None]] = {
             m.Start: self._on_start,
             m.Cancel: self._on_cancel,
@@ -125,10 +127,9 @@ class Dispatcher:
             check = partial(signature.check_result, encoded=True)
         dialog = Dialog(Side.CALLEE, message.cid, endpoint.functype, channel.account)
         if endpoint.functype == "asyncfunc":
-            served = ServedCall(channel, dialog)
-            channel.dialogs[dialog.cid] = served
-            run = partial(serve_call, actor, served, endpoint.fn, args, kwargs, check)
-        elif endpoint.functype == "context":
+            self._start_call(ServedCall(channel, dialog, endpoint.fn, args, kwargs, check), message.target)
+            return
+        if endpoint.functype == "context":
             mark = context_mark(endpoint.fn)
             assert mark is not None
             payloads = payloads_for(channel, mark)
@@ -156,14 +157,17 @@ class Dispatcher:
         kwargs = channel.codec.decode_payload(message.kwargs)
         dialog = Dialog(Side.CALLEE, message.cid, endpoint.functype, channel.account)
         if endpoint.functype == "asyncfunc":
-            served = ServedCall(channel, dialog)
-            channel.dialogs[dialog.cid] = served
-            run = partial(serve_call, actor, served, endpoint.function, (channel,), kwargs, None)
-        else:
-            context = Context(actor, channel, dialog, payloads=payloads_for(channel), overflow="block")
-            channel.dialogs[dialog.cid] = context
-            run = partial(serve_context, actor, context, endpoint.function, (channel, context), kwargs, None)
+            served = ServedCall(channel, dialog, endpoint.function, (channel,), kwargs, None)
+            self._start_call(served, message.target)
+            return
+        context = Context(actor, channel, dialog, payloads=payloads_for(channel), overflow="block")
+        channel.dialogs[dialog.cid] = context
+        run = partial(serve_context, actor, context, endpoint.function, (channel, context), kwargs, None)
         actor.service.start_soon(run, name=message.target)
+
+    def _start_call(self, served: ServedCall, target: str) -> None:
+        self._workers.run(served, target)
+        served.chan.dialogs[served.dialog.cid] = served
 
 
 def _not_open(channel: Channel, target: str) -> ModuleNotExposed:

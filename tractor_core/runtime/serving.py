@@ -31,6 +31,9 @@ Body = Callable[[], Awaitable[Any]]
 #: Checks a result before it is sent; returns what to put in the message.
 Check = Callable[[Any], Any]
 
+#: A result and its message; None for that where the dialog is over.
+Answer = tuple[Any, bytes | Gathered | None]
+
 
 class Served(Protocol):
     """What both kinds of served dialog have."""
@@ -46,12 +49,22 @@ class ServedCall:
 
     side = "child"
 
-    __slots__ = ("chan", "dialog", "failure", "scope")
+    __slots__ = ("args", "cancelled", "chan", "check", "dialog", "failure", "fn", "kwargs", "scope")
 
-    def __init__(self, channel: Channel, dialog: Dialog) -> None:
+    #: Set by whoever runs it.
+    scope: trio.CancelScope
+
+    def __init__(
+        self, channel: Channel, dialog: Dialog, fn: Any, args: Any, kwargs: Any, check: Check | None
+    ) -> None:
         self.chan = channel
         self.dialog = dialog
-        self.scope = trio.CancelScope()
+        self.fn = fn
+        self.args = args
+        self.kwargs = kwargs
+        self.check = check
+        #: Whether its scope was.
+        self.cancelled = False
         #: What the peer did wrong: the outcome, whatever the task makes of its cancellation.
         self.failure: Exception | None = None
 
@@ -67,28 +80,21 @@ class ServedCall:
         except ProtocolViolation as error:
             self.failure = TransportClosed(f"protocol violation by {self.chan.aid}: {error}")
             self.chan.complain("%s", self.failure)
-            self.scope.cancel()
+            self._cancel()
             return
         for answer in dialog.outbox:
             self.chan.post(answer)
         dialog.outbox.clear()
         if wake & W_CANCEL:
-            self.scope.cancel()
+            self._cancel()
 
     def cut(self, error: TransportClosed) -> None:
         self.dialog.cut(error)
+        self._cancel()
+
+    def _cancel(self) -> None:
+        self.cancelled = True
         self.scope.cancel()
-
-
-async def serve_call(
-    actor: Actor, served: ServedCall, fn: Any, args: Any, kwargs: Any, check: Check | None
-) -> None:
-    """Run a plain async function for a peer."""
-
-    async def body() -> Any:
-        return await fn(*args, **kwargs)
-
-    await _run_noticed(actor, served, body, check)
 
 
 async def serve_context(
@@ -135,24 +141,29 @@ async def _run_noticed(actor: Actor, served: Context | ServedCall, body: Body, c
 
 async def _run(actor: Actor, served: Served, body: Body, check: Check | None) -> None:
     """Run ``body`` under the dialog's scope and send exactly one outcome."""
-    dialog, channel = served.dialog, served.chan
-    dialog.run()
-    result: Any = None
-    frame: bytes | Gathered | None = None
+    served.dialog.run()
+    answer: Answer | None = None
     error: BaseException | None = None
-    finished = False
     try:
         with served.scope:
             result = await body()
-            frame = await _encoded_result(served, result, check)
-            finished = True
+            frame = await encoded_result(served, result, check)
+            answer = (result, frame)
     except BaseException as raised:
-        error = raised
-    finally:
-        channel.dialogs.pop(dialog.cid, None)
-        dialog.release()
-    if finished and served.failure is None:
-        _send_result(served, result, frame)
+        answer, error = None, raised
+    conclude(actor, served, answer, error)
+
+
+def conclude(actor: Actor, served: Served, answer: Answer | None, error: BaseException | None) -> None:
+    """Say how the task has ended: with an answer, with an error, or cancelled where there is neither.
+
+    Raises what is not its caller's affair alone.
+    """
+    dialog, channel = served.dialog, served.chan
+    channel.dialogs.pop(dialog.cid, None)
+    dialog.release()
+    if answer is not None and served.failure is None:
+        _send_result(served, *answer)
         return
     own, passing = _split_cancelled(error)
     if own is None or is_only(own, served.failure):
@@ -166,7 +177,7 @@ async def _run(actor: Actor, served: Served, body: Body, check: Check | None) ->
         raise own
 
 
-async def _encoded_result(served: Served, result: Any, check: Check | None) -> bytes | Gathered | None:
+async def encoded_result(served: Served, result: Any, check: Check | None) -> bytes | Gathered | None:
     """``Return`` as a frame, once there is room for it; None where the dialog is over.
 
     The dialog stays open meanwhile, and counts: a peer that takes no results gets no new ones.
