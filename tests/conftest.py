@@ -30,6 +30,9 @@ DEFAULT_LIMIT = 30.0
 #: How much later than trio's own deadline the alarm comes, for loops that never look at their deadlines.
 ALARM_DELAY = 5.0
 
+#: How many processes share a run of the whole suite.
+TOGETHER = 2
+
 #: Virtual seconds a test on a mock clock may take; reaching them costs no real time.
 VIRTUAL_LIMIT = 3600.0
 
@@ -75,6 +78,25 @@ hypothesis.settings.load_profile("tractor_core")
 
 def pytest_unconfigure() -> None:
     shutil.rmtree(SESSION, ignore_errors=True)
+
+
+# -- two at once -----------------------------------------------------------------------------
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks at its options
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Share the whole suite between two processes, for half of it waits; ``-n`` is stronger, ``-n 0`` is one.
+
+    Each of them imports this file, and so has directories of its own and guards what descends from itself.
+    """
+    whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS
+    watched = config.getoption("usepdb") or config.getoption("capture") == "no" or config.option.collectonly
+    if hasattr(config, "workerinput") or watched or not whole:
+        return
+    if config.pluginmanager.hasplugin("xdist") and config.option.numprocesses is None:
+        # Each begins with a half, so that what a module sets up is mostly set up once; who is done first
+        # takes of the other's rest.
+        config.option.numprocesses, config.option.dist = TOGETHER, "worksteal"
 
 
 # -- running ---------------------------------------------------------------------------------

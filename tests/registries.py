@@ -11,10 +11,10 @@ import itertools
 import os
 import random
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import trustme
 
@@ -58,6 +58,8 @@ ENCRYPTED = ("tls", "wss")
 #: Into how many shares the ports are divided: as many processes may run tests side by side.
 SHARES = 16
 
+Thing = TypeVar("Thing")
+
 _serial = itertools.count()
 
 
@@ -68,6 +70,19 @@ def ways(fixture: str, environ: Mapping[str, str] = os.environ) -> tuple[Way, ..
     if scheme or method:
         return (Way(scheme or USUAL[0].scheme, method or USUAL[0].start_method),)
     return WAYS[fixture]
+
+
+def share(things: Sequence[Thing], registry: str) -> Sequence[Thing]:
+    """Those that go the way of ``registry``, in a test that takes ``every_registry`` and would take long.
+
+    All go the usual ways, or the one that the environment chose, as ``every_way.py`` does for each; the other
+    ways divide them, so that each goes one of those, too.
+    """
+    others = [way.scheme for way in EVERY if way not in USUAL]
+    scheme = registry.partition("://")[0]
+    if scheme not in others or os.environ.get(TRANSPORTS_VARIABLE):
+        return things
+    return things[others.index(scheme) :: len(others)]
 
 
 def new_registry(scheme: str) -> str:

@@ -1,4 +1,4 @@
-"""Programs of the system that some tests drive: a browser, an SSH server, network namespaces.
+"""What several rooms use: above all the programs of the system that some tests drive.
 
 Where one is missing its tests are skipped, and say so; where TESTS_NEED_ALL is set, as ``.ci/run`` does
 after installing them, they fail instead, so that nothing is left out unseen.
@@ -7,6 +7,7 @@ after installing them, they fail instead, so that nothing is left out unseen.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 from typing import NoReturn
@@ -24,6 +25,11 @@ def _has_ipv6() -> bool:
 
 #: Marks what goes over IPv6, which containers and kernels may be without.
 needs_ipv6 = pytest.mark.skipif(not _has_ipv6(), reason="this machine has no IPv6")
+
+
+def title(value: object) -> str:
+    """A parameter as its test's name has it: without addresses, for all processes must name a test alike."""
+    return re.sub(r" at 0x[0-9a-f]+", "", str(value))
 
 
 def need(program: str, *, package: str) -> str:

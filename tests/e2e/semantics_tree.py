@@ -7,19 +7,24 @@ real tree, since each process costs a fifth of a second.
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import semantics_endpoints as endpoints
 import trio
+from registries import share
 
 import tractor_core as tractor
 
 ENDPOINTS = "semantics_endpoints"
 
 #: Seconds that one scenario may take on real processes.
-SCENARIO_LIMIT = 10.0
+SCENARIO_LIMIT = 20.0
+
+#: A receiver on a crowded machine gets its turn later than a sender without credit waits by default.
+PATIENT = tractor.Limits(overrun_grace=1.0)
 
 _serial = itertools.count()
 
@@ -66,23 +71,23 @@ Scenario = Callable[[Tree], Awaitable[None]]
 
 
 @asynccontextmanager
-async def open_tree(registry: str, start_method: str | None = None) -> AsyncIterator[Tree]:
-    async with tractor.open_nursery(registry_addrs=[registry], start_method=start_method) as an:
+async def open_tree(registry: str, **options: Any) -> AsyncIterator[Tree]:
+    async with tractor.open_nursery(registry_addrs=[registry], **options) as an:
         yield Tree(an, await an.start_actor("worker", enable_modules=[ENDPOINTS]))
         await an.cancel()
 
 
 async def in_memory(scenario: Scenario) -> None:
     """Run a scenario in a tree of its own inside this trio run."""
-    async with open_tree(f"mem://semantics-{next(_serial)}", "inproc") as tree:
+    async with open_tree(f"mem://semantics-{next(_serial)}", start_method="inproc") as tree:
         await scenario(tree)
         assert await tree.portal.run(endpoints.add, 1, 2) == 3
 
 
-async def on_processes(scenarios: Iterable[Scenario], registry: str) -> None:
-    """Run scenarios one after the other in one tree of real processes."""
-    async with open_tree(registry) as tree:
-        for scenario in scenarios:
+async def on_processes(scenarios: Sequence[Scenario], registry: str) -> None:
+    """Run scenarios one after the other in one tree of real processes: all, or the way's share."""
+    async with open_tree(registry, limits=PATIENT) as tree:
+        for scenario in share(scenarios, registry):
             try:
                 with trio.fail_after(SCENARIO_LIMIT):
                     await scenario(tree)

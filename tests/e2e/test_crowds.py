@@ -100,12 +100,12 @@ class Crowd:
 
 
 @pytest.mark.limit(120)
-async def test_two_hundred_clients_and_two_that_do_not_keep_up(every_registry: str) -> None:
-    async with daemon(every_registry) as program, tractor.open_portal(every_registry) as watcher:
+async def test_two_hundred_clients_and_two_that_do_not_keep_up(registry: str) -> None:
+    async with daemon(registry) as program, tractor.open_portal(registry) as watcher:
         await quiet(watcher)
         memory, descriptors = program.resident(), descriptors_of(program)
-        crowd = Crowd(every_registry)
-        async with stopped_client(every_registry), trio.open_nursery() as nursery:
+        crowd = Crowd(registry)
+        async with stopped_client(registry), trio.open_nursery() as nursery:
             nursery.start_soon(crowd.falls_behind)
             async with trio.open_nursery() as quick:
                 for number in range(CLIENTS - 2):
@@ -116,7 +116,7 @@ async def test_two_hundred_clients_and_two_that_do_not_keep_up(every_registry: s
             # All that keep up are through while the slow ones have hardly begun.
             assert crowd.finished == CLIENTS - 2
             grown = program.resident() - memory
-            print(f"{every_registry}: {grown / 2**20:.1f} MB for {CLIENTS} clients")
+            print(f"{registry}: {grown / 2**20:.1f} MB for {CLIENTS} clients")
             assert grown < ALLOWED
             crowd.may_read.set()
         await quiet(watcher)

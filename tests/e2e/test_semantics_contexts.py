@@ -487,5 +487,6 @@ async def test_in_virtual_time(scenario: Scenario, autojump_clock: trio.testing.
     await in_memory(scenario)
 
 
+@pytest.mark.limit(60)
 async def test_on_real_processes(every_registry: str) -> None:
     await on_processes(SCENARIOS, every_registry)

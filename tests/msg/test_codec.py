@@ -14,6 +14,7 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
+from tools import title
 
 from tractor_core.errors import MsgTypeError
 from tractor_core.msg import types as m
@@ -221,7 +222,7 @@ def nested(depth: int) -> Any:
         ({"\udc80": 1}, "value{key '\\udc80'}"),
         ({(1, 2): [function]}, "value[(1, 2)][0]"),
     ],
-    ids=str,
+    ids=title,
 )
 def test_the_path_to_what_cannot_be_encoded_is_named(value: Any, path: str) -> None:
     with pytest.raises(TypeError) as caught:

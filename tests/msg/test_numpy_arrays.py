@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hypothesis_numpy
 from numpy.typing import NDArray
+from tools import title
 
 from tractor_core.errors import MsgTypeError
 from tractor_core.msg import mk_codec
@@ -151,7 +152,7 @@ def damaged_parts() -> list[Any]:
     ]
 
 
-@pytest.mark.parametrize("parts", damaged_parts(), ids=lambda parts: str(parts)[:40])
+@pytest.mark.parametrize("parts", damaged_parts(), ids=lambda parts: title(parts)[:40])
 def test_parts_that_do_not_fit_are_type_errors(parts: Any) -> None:
     plain = mk_codec()
     marked = msgspec.msgpack.Ext(ARRAY_CODE, msgspec.msgpack.encode(parts))

@@ -6,6 +6,7 @@ import datetime
 import math
 
 import pytest
+from tools import title
 from types_table import IMPOSSIBLE, NOT_SENT, ROWS, SAME, TABLE, cells, same, table
 
 #: What is not as sent where it is annotated: all else must be, over both codecs.
@@ -31,7 +32,7 @@ def test_the_table_is_up_to_date() -> None:
     assert TABLE.read_text(encoding="utf-8") == table(), "run: python tests/msg/types_table.py"
 
 
-@pytest.mark.parametrize(("label", "kind", "value"), ROWS, ids=lambda item: str(item)[:30])
+@pytest.mark.parametrize(("label", "kind", "value"), ROWS, ids=lambda item: title(item)[:30])
 def test_what_is_annotated_arrives_as_sent(label: str, kind: object, value: object) -> None:
     annotated, unannotated, contract = cells(kind, value)
     if label not in NOT_AS_SENT:
