@@ -9,6 +9,7 @@ import time
 from typing import Any
 
 import trio
+import trio.testing
 
 import tractor_core as tractor
 
@@ -147,19 +148,23 @@ async def _branch(
 
 
 async def _block() -> None:
-    # Let what was posted go out first.
-    await trio.sleep(0.05)
+    await _all_written()
     time.sleep(1000)
 
 
 async def _compute() -> None:
-    await trio.sleep(0.05)
+    await _all_written()
     await compute_without_lock()
 
 
 async def _stop() -> None:
-    await trio.sleep(0.05)
+    await _all_written()
     await stop_self()
+
+
+async def _all_written() -> None:
+    """Let what was posted go out first: whatever the machine does meanwhile, those that write it have run."""
+    await trio.testing.wait_all_tasks_blocked(0.05)
 
 
 async def _ignore_sigterm() -> None:

@@ -13,6 +13,7 @@ import itertools
 import json
 import os
 import random
+import select
 import signal
 import socket
 import subprocess
@@ -31,6 +32,9 @@ HERE = Path(__file__).resolve().parent.parent
 
 #: Seconds: what is promised, and when a check gives up on a machine that is busy with other things.
 PROMISED, PATIENCE = 2.0, 8.0
+
+#: Seconds that four actors may take to start on such a machine.
+STANDING = 30.0
 
 #: Carried by every process of a case in its environment.
 MARK = "TRACTOR_TESTS_KILL_CASE"
@@ -89,7 +93,10 @@ async def run_case(case: Case) -> float:
     )
     try:
         assert root.stdout is not None and root.stderr is not None
-        await trio.lowlevel.wait_readable(root.stdout)
+        with trio.move_on_after(STANDING):
+            await trio.lowlevel.wait_readable(root.stdout)
+        stands = select.select([root.stdout], [], [], 0)[0]
+        assert stands, f"{case}: the tree does not stand after {STANDING} s"
         pids = json.loads(root.stdout.readline() or b"[]")
         assert len(pids) == 4, f"{case}: the tree did not stand: {root.stderr.read()!r}"
         began = await _strike(case, pids)
