@@ -50,7 +50,7 @@ from .sharing import Borrowing, sharing_with
 log = get_logger("ipc")
 
 #: Messages that may overtake a large one of their own dialog.
-_URGENT = (m.Cancel, m.CancelAck, m.Credit)
+_URGENT = frozenset((m.Cancel, m.CancelAck, m.Credit))
 
 #: Messages about how others are passed; they end here.
 _BELOW = frozenset((m.Chunk, m.Invite, m.Memory, m.Lend, m.Release))
@@ -246,6 +246,8 @@ class Channel(SendingHalf):
 
         Of results one may be as large as any message, as everywhere, and does not count.
         """
+        if not self._queue and not self.withheld:
+            return False
         limits = self.limits
         most = limits.max_buffered
         return self.backlog > most or self.withheld > most + limits.max_payload
@@ -269,7 +271,7 @@ class Channel(SendingHalf):
     def post_encoded(self, frame: bytes | Gathered, message: m.Message, *, lazy: bool = False) -> None:
         """Like :meth:`post`, of what :meth:`encode` has made of ``message``."""
         cid: int = getattr(message, "cid", NO_LANE)
-        if isinstance(message, _URGENT) and cid not in self._starting:
+        if type(message) in _URGENT and cid not in self._starting:
             cid = NO_LANE
         self.post_frame(frame, cid, lazy=lazy)
         if type(message) is m.Start and cid in self._lanes:
@@ -327,15 +329,17 @@ class Channel(SendingHalf):
         answers = 0
         try:
             while True:
-                before = self.backlog
+                before = self.backlog if self._queue else 0
+                decode = self.codec.decode
                 for frame in frames:
-                    message = self._decode(frame)
-                    if message is not None:
-                        sink = self.dialogs.get(getattr(message, "cid", -1))
-                        if sink is None:
-                            dispatch(self, message)
-                        else:
-                            sink.deliver(message)
+                    message: Any = decode(frame)
+                    if type(message) in _BELOW and (message := self._passed(message)) is None:
+                        continue
+                    sink = self.dialogs.get(getattr(message, "cid", -1))
+                    if sink is None:
+                        dispatch(self, message)
+                    else:
+                        sink.deliver(message)
                 # What was said in reply and not taken since: a peer that only asks must not fill this side.
                 answers = answers + self.backlog - before if self._queue else 0
                 if answers > self.limits.max_buffered:
@@ -353,8 +357,10 @@ class Channel(SendingHalf):
     def _decode(self, frame: Buffer) -> Any:
         """The message in a frame; None where that only helps to pass another one."""
         message = self.codec.decode(frame)
-        if type(message) not in _BELOW:
-            return message
+        return self._passed(message) if type(message) in _BELOW else message
+
+    def _passed(self, message: Any) -> Any:
+        """The message that a message of :data:`_BELOW` completes, if it does."""
         whole = self._take(message)
         if whole is None:
             return None

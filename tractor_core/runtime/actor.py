@@ -32,6 +32,7 @@ from tractor_core.protocol.handshake import Identity, Peer
 from tractor_core.protocol.liveness import Heartbeat
 from tractor_core.seams import Address, Buffer, Connection, TLSConfig
 
+from .callees import Callees
 from .heartbeats import Heartbeats
 from .spawn_secrets import Secrets
 from .system import SystemTable
@@ -64,6 +65,8 @@ class Actor:
         self.plugins = plugins
         self.limits = limits
         self.exposed = exposed
+        #: The functions that it calls in its peers.
+        self.callees = Callees(exposed.signatures)
         self.is_root = is_root
         self.runtime_vars = runtime_vars
         self.aid = identity.aid

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
@@ -22,22 +22,25 @@ if TYPE_CHECKING:
 
 log = get_logger("runtime")
 
+# Python 3.11 looks members of an enumeration up by running a function.
+OPENER: Final = Side.OPENER
+
 #: How long an actor that is being ended waits for the tasks that it cancelled in a peer which is none of its
 #: children (seconds): as long as a child may take to unwind.
 FOREIGN_GRACE = 3.0
 
 
-class Call:
-    """The opener's side of a call. A sink of its channel."""
+class Call(Slot):
+    """The opener's side of a call. A sink of its channel, and where its one caller waits."""
 
-    __slots__ = ("_slot", "chan", "dialog")
+    __slots__ = ("chan", "dialog")
 
     side = "parent"
 
     def __init__(self, channel: Channel, functype: str) -> None:
+        super().__init__()
         self.chan = channel
-        self.dialog = Dialog(Side.OPENER, channel.new_cid(), functype)
-        self._slot = Slot()
+        self.dialog = Dialog(OPENER, channel.new_cid(), functype)
 
     @property
     def cid(self) -> int:
@@ -50,7 +53,7 @@ class Call:
         except ProtocolViolation as error:
             wake = self._violated(error)
         if wake:
-            self._slot.unpark()
+            self.unpark()
 
     def _violated(self, error: ProtocolViolation) -> int:
         """Nobody waits for that task any more: it shall end, and the peer is itself the cause."""
@@ -62,17 +65,17 @@ class Call:
 
     def cut(self, error: TransportClosed) -> None:
         if self.dialog.cut(error):
-            self._slot.unpark()
+            self.unpark()
 
     async def wait(self) -> None:
         """Wait until the dialog has an outcome or was cut."""
         while not self.dialog.done:
-            await self._slot.park()
+            await self.park()
 
     async def wait_ack(self) -> None:
         """Wait until a cancel request was acknowledged, or it is over anyway."""
         while not self.dialog.cancel_acked and not self.dialog.done:
-            await self._slot.park()
+            await self.park()
 
 
 async def call(
@@ -84,24 +87,31 @@ async def call(
     """
     await trio.lowlevel.checkpoint_if_cancelled()
     pending = Call(channel, functype)
-    cid = pending.dialog.cid
-    await post_start(channel, start_message(channel, cid, target, functype, args, kwargs))
+    dialog = pending.dialog
+    cid = dialog.cid
+    request = start_message(channel, cid, target, functype, args, kwargs)
+    frame = channel.encode(request)
+    if channel.clogged(cid, len(frame)):
+        await channel.room(cid, len(frame))
+    channel.post_encoded(frame, request)
     channel.dialogs[cid] = pending
     plugins = actor.plugins
     if plugins.dialog_opened:
         plugins.notify("tractor_dialog_opened", context=pending)
     try:
-        await pending.wait()
+        # As wait() does, without another coroutine to pass through.
+        while not dialog.done:
+            await pending.park()
     except trio.Cancelled:
         with trio.CancelScope(shield=True):
             await cancel_and_settle(actor, channel, pending)
-        log_unseen(pending.dialog, actor.uid)
+        log_unseen(dialog, actor.uid)
         raise
     finally:
         channel.dialogs.pop(cid, None)
         if plugins.dialog_closed:
-            plugins.notify("tractor_dialog_closed", context=pending, outcome=error_of(pending.dialog))
-    return result_of(pending.dialog)
+            plugins.notify("tractor_dialog_closed", context=pending, outcome=error_of(dialog))
+    return result_of(dialog)
 
 
 def start_message(

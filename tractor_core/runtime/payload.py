@@ -54,7 +54,7 @@ def payloads_for(channel: Channel, mark: ContextMark | None = None) -> Payloads:
     """The payloads of a new dialog: by its contract, else by the codec in force in this task."""
     if mark is not None and (mark.pld_spec is not msgspec.UNSET or mark.enc_hook or mark.dec_hook):
         return _by_contract(mark, channel.codec)
-    applied = _applied(channel)
+    applied = channel.payload_codec or applied_codec()
     if applied is None:
         return _plain(channel.codec)
     codec = applied.atop(channel.codec)
@@ -66,7 +66,7 @@ def codec_in_force(channel: Channel) -> MsgCodec | None:
 
     ``Channel.apply_codec()`` wins. The extension types of the tree are part of it.
     """
-    applied = _applied(channel)
+    applied = channel.payload_codec or applied_codec()
     return None if applied is None else applied.atop(channel.codec)
 
 
@@ -76,10 +76,6 @@ def result_decoder(channel: Channel, signature: Signature) -> Callable[[Any], An
     if codec.pld_spec is not Any:
         return codec.decode_payload
     return signature.by(codec).decode_result
-
-
-def _applied(channel: Channel) -> MsgCodec | None:
-    return channel.payload_codec or applied_codec()
 
 
 @lru_cache(maxsize=64)

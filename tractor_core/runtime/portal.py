@@ -14,15 +14,16 @@ from tractor_core.errors import ActorTooSlowError, NoResult, TransportClosed
 from tractor_core.ipc.channel import Channel
 from tractor_core.log import get_logger
 from tractor_core.msg import types as m
-from tractor_core.msg.namespace import Functype, context_mark, functype_of, target_of
+from tractor_core.msg.namespace import Functype, context_mark
 
 from .call import call
+from .callees import Callee
 from .context import Context
 from .contextual import is_stream_function
 from .link import Overflow
 from .opening import make_context, opened
 from .parking import Slot
-from .payload import codec_in_force, result_decoder
+from .payload import codec_in_force
 from .stream import MsgStream
 
 if TYPE_CHECKING:
@@ -91,10 +92,10 @@ class Portal(Generic[MainT]):
         """
         if isinstance(fn, str):
             return await self._run_by_name(fn, *args, **kwargs)
-        target = _target(fn, "asyncfunc")
-        outcome = await call(self._actor, self.chan, target, "asyncfunc", args, kwargs)
-        signature = self._actor.exposed.signatures.get(fn)
-        return result_decoder(self.chan, signature)(outcome.pld)
+        actor, channel = self._actor, self.chan
+        callee = actor.callees.get(fn, "asyncfunc")
+        outcome = await call(actor, channel, callee.target, "asyncfunc", args, kwargs)
+        return callee.result_decoder(channel)(outcome.pld)
 
     async def _run_by_name(self, module: str, /, *args: Any, **kwargs: Any) -> Any:
         warnings.warn(
@@ -138,17 +139,17 @@ class Portal(Generic[MainT]):
         task: its error is raised here, an error or cancellation of the block cancels it.
         ``allow_overruns`` makes this side's half of the stream buffer without bound by default.
         """
-        target = _target(fn, "context")
-        context = self._context(fn, "context", "buffer" if allow_overruns else "raise")
-        return opened(context, target, args, kwargs)
+        callee = self._actor.callees.get(fn, "context")
+        context = self._context(fn, callee, "buffer" if allow_overruns else "raise")
+        return opened(context, callee.target, args, kwargs)
 
-    def _context(self, fn: Any, functype: Functype, overflow: Overflow) -> Context:
+    def _context(self, fn: Any, callee: Callee, overflow: Overflow) -> Context:
         return make_context(
             self._actor,
             self.chan,
-            functype,
+            callee.functype,
             mark=context_mark(fn),
-            signature=self._actor.exposed.signatures.get(fn),
+            signature=callee.signature,
             overflow=overflow,
             portal=self,
         )
@@ -169,9 +170,9 @@ class Portal(Generic[MainT]):
         The generator waits when the receiver lags. Leaving the block closes the remote generator.
         """
         functype: Functype = "context" if is_stream_function(fn) else "asyncgen"
-        target = _target(fn, functype)
-        context = self._context(fn, functype, "block")
-        async with opened(context, target, args, kwargs):
+        callee = self._actor.callees.get(fn, functype)
+        context = self._context(fn, callee, "block")
+        async with opened(context, callee.target, args, kwargs):
             async with context.open_stream(overflow="block") as stream:
                 yield stream
             await context.cancel()
@@ -260,24 +261,3 @@ async def request_end(
         return False
     finally:
         channel.dialogs.pop(cid, None)
-
-
-def _target(fn: Any, functype: Functype) -> str:
-    """The name of ``fn`` on the wire; ``TypeError`` where it is of another kind than ``functype``."""
-    target = target_of(fn)
-    found = functype_of(fn)
-    if found != functype:
-        raise TypeError(f"{target} is {_ARTICLES[found]}: use {_OPENERS[found]} for it")
-    return target
-
-
-_ARTICLES = {
-    "asyncfunc": "an async function",
-    "asyncgen": "an async generator function",
-    "context": "a @context function",
-}
-_OPENERS = {
-    "asyncfunc": "Portal.run()",
-    "asyncgen": "Portal.open_stream_from()",
-    "context": "Portal.open_context()",
-}
