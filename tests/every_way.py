@@ -22,7 +22,9 @@ def run(way: Way) -> tuple[bool, str]:
     """Whether all passed, and pytest's closing line. What failed has been printed."""
     environment = {**os.environ, TRANSPORTS_VARIABLE: way.scheme, METHOD_VARIABLE: way.start_method}
     # The others make their own choice, and run with the rest of the suite.
-    command = [sys.executable, "-m", "pytest", "-q", "-k", str(way), str(TESTS / "e2e")]
+    chosen = ["-k", str(way), str(TESTS / "e2e")]
+    # Two processes share a way, as they share the whole suite: half of it waits.
+    command = [sys.executable, "-m", "pytest", "-q", "-n", "2", "--dist", "worksteal", *chosen]
     done = subprocess.run(command, cwd=TESTS.parent, env=environment, stdout=subprocess.PIPE, text=True)
     passed = done.returncode == 0
     if not passed:
