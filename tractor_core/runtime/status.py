@@ -24,6 +24,7 @@ def serve_status(actor: Actor) -> None:
             "registry": [address.url for address in actor.reg_addrs],
             "channels": len(channels),
             "dialogs": sum(len(channel.dialogs) for channel in channels),
+            "shared": sum(channel.shared for channel in channels),
             "cancel_called": actor.cancel_called,
         }
 
