@@ -130,6 +130,8 @@ class Keywords:
         #: Positional-only parameters that were not given can only be left to their defaults.
         self._lacking = [p.name for p in left if p.required and not p.by_name]
         self._types = {p.name: p.type for p in left if p.by_name}
+        #: Whether each of them is given by name whenever they fit.
+        self._all_given = not self._lacking and all(p.required for p in left)
         self._required = frozenset(p.name for p in left if p.by_name and p.required)
         self._known = frozenset(self._types)
         self._demanding = bool(self._lacking or self._required)
@@ -154,6 +156,8 @@ class Keywords:
             struct = self._decode_struct(raw)
         except Exception as error:
             self._refuse(error, raw)
+        if self._all_given:
+            return msgspec.structs.asdict(struct)
         named = {}
         for name in self._types:
             value = getattr(struct, name)

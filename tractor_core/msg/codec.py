@@ -263,9 +263,8 @@ def current_codec() -> MsgCodec:
     return wire_codec("msgpack") if codec is None else codec
 
 
-def applied_codec() -> MsgCodec | None:
-    """The codec that :func:`apply_codec` put in force here, if it did."""
-    return _codec.get()
+#: Returns the codec that :func:`apply_codec` put in force here, if it did.
+applied_codec: Final[Callable[[], MsgCodec | None]] = _codec.get
 
 
 @contextmanager

@@ -14,8 +14,9 @@ from typing import Any, TypeVar
 
 from tractor_core.errors import ModuleNotExposed
 
+from .codec import MsgCodec
 from .namespace import MAIN, Functype, context_mark, functype_of, public_module, target_of
-from .signature import Signature, SignatureCache
+from .signature import CodedSignature, Signature, SignatureCache
 
 _CLIENTS_MARK = "__tractor_clients__"
 
@@ -44,7 +45,11 @@ class Endpoint:
     ``target`` is its name on the wire, ``clients`` whether peers of role "client" may call it too.
     """
 
-    __slots__ = ("_signature", "_signatures", "clients", "fn", "functype", "target", "told")
+    __slots__ = (
+        "_codec", "_coded", "_signature", "_signatures", "clients", "fn", "functype", "target", "told",
+    )  # fmt: skip
+
+    _coded: CodedSignature
 
     def __init__(self, target: str, fn: Callable[..., Any], signatures: SignatureCache) -> None:
         self.target = target
@@ -55,6 +60,8 @@ class Endpoint:
         self.clients = bool(getattr(fn, _CLIENTS_MARK, False))
         self._signatures = signatures
         self._signature: Signature | None = None
+        #: The codec that ``_coded`` is by, which was the last one.
+        self._codec: MsgCodec | None = None
 
     @property
     def signature(self) -> Signature:
@@ -62,6 +69,12 @@ class Endpoint:
         if self._signature is None:
             self._signature = self._signatures.get(self.fn)
         return self._signature
+
+    def signature_by(self, codec: MsgCodec) -> CodedSignature:
+        """The signature in the eyes of one codec."""
+        if codec is not self._codec:
+            self._codec, self._coded = codec, self.signature.by(codec)
+        return self._coded
 
     @property
     def context_parameter(self) -> str | None:

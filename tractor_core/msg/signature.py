@@ -104,15 +104,10 @@ class CodedSignature:
         self.name: Final = parameters.name
         self.result_type: Final = result_type
         self._codec: Final = codec
-        self._binder: Final = Binder(parameters, codec)
+        #: Decodes a call's arguments, ``bind(args, kwargs)``, and returns them ready to be passed on.
+        #: ``MsgTypeError`` names the argument that is wrong, missing or too much, and the path inside it.
+        self.bind: Final[Callable[[Raw, Raw], Bound]] = Binder(parameters, codec).bind
         self._decode_result: Final[Decode] = codec.decoder(result_type)
-
-    def bind(self, args: Raw, kwargs: Raw) -> Bound:
-        """Decode a call's arguments: ``(args, kwargs)``, ready to be passed on.
-
-        ``MsgTypeError`` names the argument that is wrong, missing or too much, and the path inside it.
-        """
-        return self._binder.bind(args, kwargs)
 
     def decode_result(self, raw: Raw) -> Any:
         """Decode what the function returned or yielded; ``MsgTypeError`` when it is something else."""

@@ -38,7 +38,7 @@ class Call(Slot):
     side = "parent"
 
     def __init__(self, channel: Channel, functype: str) -> None:
-        super().__init__()
+        self._task = None
         self.chan = channel
         self.dialog = Dialog(OPENER, channel.new_cid(), functype)
 
@@ -111,7 +111,8 @@ async def call(
         channel.dialogs.pop(cid, None)
         if plugins.dialog_closed:
             plugins.notify("tractor_dialog_closed", context=pending, outcome=error_of(dialog))
-    return result_of(dialog)
+    outcome = dialog.outcome
+    return outcome if type(outcome) is m.Return else result_of(dialog)
 
 
 def start_message(

@@ -163,7 +163,7 @@ def conclude(actor: Actor, served: Served, answer: Answer | None, error: BaseExc
     channel.dialogs.pop(dialog.cid, None)
     dialog.release()
     if answer is not None and served.failure is None:
-        _send_result(served, *answer)
+        send_result(served, *answer)
         return
     own, passing = _split_cancelled(error)
     if own is None or is_only(own, served.failure):
@@ -199,7 +199,7 @@ async def encoded_result(served: Served, result: Any, check: Check | None) -> by
     return None
 
 
-def _send_result(served: Served, result: Any, frame: bytes | Gathered | None) -> None:
+def send_result(served: Served, result: Any, frame: bytes | Gathered | None) -> None:
     """Send the encoded ``Return``."""
     dialog, channel = served.dialog, served.chan
     if dialog.done or frame is None:

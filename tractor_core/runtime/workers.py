@@ -16,7 +16,7 @@ import trio
 from tractor_core.msg import types as m
 
 from .call import error_of
-from .serving import Answer, ServedCall, conclude, encoded_result
+from .serving import Answer, ServedCall, conclude, encoded_result, send_result
 
 if TYPE_CHECKING:
     from .actor import Actor
@@ -86,7 +86,8 @@ class Worker:
         try:
             conclude(self._workers.actor, served, answer, error)
         finally:
-            self._notify_closed(served)
+            if self._workers.actor.plugins.dialog_closed:
+                self._notify_closed(served)
 
     async def _serve(self) -> Answer | None:
         """Run the call; None where it was answered, or what to answer once its scope has been left."""
@@ -106,23 +107,27 @@ class Worker:
                 frame = None
         if frame is None:
             frame = await encoded_result(served, result, check)
-        answer = (result, frame)
-        if served.cancelled or served.failure is not None or not self._may_go_on():
-            return answer
-        conclude(self._workers.actor, served, answer, None)
-        self._notify_closed(served)
+        # Whether another call would find this task as this one has found it.
+        untouched = self._untouched
+        if (
+            served.cancelled
+            or served.failure is not None
+            or untouched is None
+            or _innermost_scope(self.task) is not untouched
+            or len(self._workers.idle) >= KEPT
+        ):
+            return result, frame
+        # What conclude() would do, of which a call that went well needs this much.
+        channel.dialogs.pop(cid, None)
+        if frame is not None:
+            send_result(served, result, frame)
+        if plugins.dialog_closed:
+            self._notify_closed(served)
         return None
-
-    def _may_go_on(self) -> bool:
-        """Whether another call would find this task as the last one has found it."""
-        if len(self._workers.idle) >= KEPT or self._untouched is None:
-            return False
-        return _innermost_scope(self.task) is self._untouched
 
     def _notify_closed(self, served: ServedCall) -> None:
         plugins = self._workers.actor.plugins
-        if plugins.dialog_closed:
-            plugins.notify("tractor_dialog_closed", context=served, outcome=error_of(served.dialog))
+        plugins.notify("tractor_dialog_closed", context=served, outcome=error_of(served.dialog))
 
     async def _next(self) -> None:
         """Wait for another call."""
