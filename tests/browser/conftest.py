@@ -1,12 +1,14 @@
-"""A headless browser and a service for it to talk to, for each test anew."""
+"""A headless browser, one for a module, and a service for it to talk to, for each test anew."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from http.server import HTTPServer, SimpleHTTPRequestHandler
 from pathlib import Path
 from typing import Any
@@ -33,16 +35,28 @@ EXAMPLES = HERE.parent.parent / "examples"
 PATIENCE = 15_000
 
 
-@pytest.fixture
-def browser(tmp_path: Path) -> Iterator[Browser]:
+@pytest.fixture(scope="module")
+def started_browser() -> Iterator[Browser]:
+    """Outlives the tests, so it knows nothing of where the tested programs are, of which nothing may stay."""
     chromium = need("chromium", package="chromium")
-    # Not where the tested programs have their files, of which none may be left.
-    places = dict.fromkeys(("HOME", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR"), str(tmp_path))
-    with sync_playwright() as playwright:
-        with playwright.chromium.launch(
-            executable_path=chromium, args=ARGUMENTS, env={**os.environ, **places}
-        ) as browser:
+    session = Path(os.environ["HOME"]).parent
+    with tempfile.TemporaryDirectory(prefix="tc-browser-", dir=session.parent) as own, ExitStack() as stack:
+        with pytest.MonkeyPatch.context() as starting:
+            for name, value in os.environ.items():
+                if value.startswith(f"{session}/"):
+                    starting.setenv(name, own)
+            playwright = stack.enter_context(sync_playwright())
+            browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
+        with browser:
             yield browser
+
+
+@pytest.fixture
+def browser(started_browser: Browser) -> Iterator[Browser]:
+    """Knows nothing of the tests before: what a page keeps, it keeps in a context of its own."""
+    yield started_browser
+    for context in started_browser.contexts:
+        context.close()
 
 
 class Files(SimpleHTTPRequestHandler):
