@@ -14,7 +14,7 @@ from tractor_core.ipc.sending import SendingHalf
 from tractor_core.msg import types as m
 from tractor_core.msg.codec import wire_codec
 from tractor_core.msg.gathered import Gathered, gather
-from tractor_core.protocol.chunks import CHUNK, Joiner
+from tractor_core.protocol.chunks import DIRECT_CHUNK, Joiner
 from tractor_core.seams import Address, Place, SocketConnection
 from tractor_core.seams.sockets import SPILL_SIZE
 
@@ -91,9 +91,9 @@ async def test_nothing_is_allocated_on_the_way_but_the_message(size: int) -> Non
     assert peak < 2 * MIB
     # The first piece tells the size and is copied, and so is the second as far as it comes with it; of others
     # no more than one small read.
-    pieces = size // CHUNK
-    assert receiver.placed >= pieces - 8
-    assert receiver.copied < pieces * SPILL_SIZE + 8 * CHUNK
+    pieces = size // DIRECT_CHUNK
+    assert receiver.placed >= pieces - 4
+    assert receiver.copied < pieces * SPILL_SIZE + 4 * DIRECT_CHUNK
 
 
 async def test_several_beside_small_ones_arrive_as_they_were() -> None:

@@ -212,7 +212,8 @@ def test_the_place_is_in_the_message_itself() -> None:
 
 
 def _second(cid: int, data: bytes) -> tuple[bytes | memoryview, ...]:
-    cutter = Cutter(cid, b"x" * 20 + data, 20)
+    cutter = Cutter(cid, b"x" * 20 + data)
+    cutter._step = 20
     cutter.next()
     cutter._step = len(data)
     return cutter.next_gathered()

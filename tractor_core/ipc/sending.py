@@ -17,7 +17,7 @@ import trio
 from tractor_core.errors import TransportClosed
 from tractor_core.msg import types as m
 from tractor_core.msg.gathered import Gathered
-from tractor_core.protocol.chunks import CHUNK, UNFINISHED, WHOLE_UP_TO, Cutter
+from tractor_core.protocol.chunks import CHUNK, DIRECT_CHUNK, UNFINISHED, WHOLE_UP_TO, Cutter
 from tractor_core.seams import Connection, DirectConnection, Frame, as_direct
 
 from .sharing import Lending
@@ -33,7 +33,7 @@ BATCH = 256 * 1024
 
 #: Bytes of large messages handed to the transport before the rest of the actor has its turn: what a
 #: small frame may have to wait for here, and few enough turns to keep up with a copy.
-TURN = 128 * 1024
+TURN = 64 * 1024
 
 #: Bytes of large messages under way at once, the largest not counted: a fraction of what a receiver
 #: holds by default (``Limits.max_buffered``), so that honest senders never exceed it.
@@ -99,7 +99,7 @@ class SendingHalf:
         self._flush_due = False
         self._drained = trio.lowlevel.ParkingLot()
         frame = min(connection.max_send_frame or WHOLE_UP_TO, bounds.max_frame or WHOLE_UP_TO)
-        self._chunk = min(CHUNK, frame - 64)
+        self._chunk = min(CHUNK if self._direct is None else DIRECT_CHUNK, frame - 64)
         self._whole = min(WHOLE_UP_TO, frame)
 
     def _refusal(self) -> TransportClosed:
@@ -243,15 +243,18 @@ class SendingHalf:
             if connection.pending:
                 await connection.flush()
             frames = self._next_batch()
+            waited = False
             while frames:
                 taken = connection.send_nowait(frames)
                 frames = frames[taken:]
                 if frames or connection.pending:
                     await connection.flush()
+                    waited = True
             if self._lending is not None and self._lending.due:
                 self._lending.hand_over()
-            if self._lanes:
-                # Chunks give way: to small frames of others, and to the readers of this actor.
+            if self._lanes and not waited:
+                # Chunks give way: to small frames of others, and to the readers of this actor. Whoever
+                # has waited for the kernel has done so.
                 await trio.lowlevel.checkpoint()
 
     def _next_batch(self) -> list[Frame]:

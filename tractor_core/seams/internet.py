@@ -21,6 +21,10 @@ NOTSENT_LOWAT = 128 * 1024
 #: lets megabytes pile up at a busy reader, and a small frame waits behind them: beside buffers of
 #: 32 MiB a call took 20 to 40 times as long as an idle one, with this 5 times, at the same rate.
 LOOPBACK_BUFFER = 128 * 1024
+
+#: Unsent bytes there: half of the usual takes 10 to 25 % off the latency of a call beside large values, and
+#: nothing off their rate.
+LOOPBACK_NOTSENT = 64 * 1024
 #: A silent remote host is probed after so many idle seconds, so often, so many times: gone is
 #: noticed within about half a minute. Probes are answered by the kernel, so an actor that computes
 #: for minutes keeps its connections.
@@ -116,9 +120,11 @@ async def _resolve(address: Address) -> tuple[socket.AddressFamily, Any]:
 def set_options(sock: socket.socket | trio.socket.SocketType) -> None:
     """What every connected TCP socket gets, dialled or accepted; ``OSError`` where the peer has gone."""
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    loopback = is_loopback(sock.getpeername()[0])
     if hasattr(socket, "TCP_NOTSENT_LOWAT"):
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, NOTSENT_LOWAT)
-    if is_loopback(sock.getpeername()[0]):
+        unsent = LOOPBACK_NOTSENT if loopback else NOTSENT_LOWAT
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, unsent)
+    if loopback:
         for direction in (socket.SO_RCVBUF, socket.SO_SNDBUF):
             sock.setsockopt(socket.SOL_SOCKET, direction, LOOPBACK_BUFFER)
         return
