@@ -7,6 +7,7 @@ import socket
 from typing import Any
 
 import pytest
+from tools import needs_ipv6
 
 from tractor_core.seams import Address, hosts, parse_address
 
@@ -35,7 +36,7 @@ def test_what_others_are_told(
     assert address.advertised.advertised == address.advertised
 
 
-@pytest.mark.parametrize("wildcard", ["0.0.0.0", "::"])
+@pytest.mark.parametrize("wildcard", ["0.0.0.0", pytest.param("::", marks=needs_ipv6)])
 def test_the_primary_address_is_one_of_this_hosts(wildcard: str) -> None:
     found = hosts.primary_address(wildcard)
     assert not ipaddress.ip_address(found).is_unspecified
