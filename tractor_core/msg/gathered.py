@@ -58,9 +58,11 @@ def may_gather(message: Message) -> bool:
     kwargs: Any = message.kwargs
     if type(args) is Raw or type(kwargs) is Raw:
         return True
-    # Arguments are few, and mostly small things: 0.5 us instead of the 3 us that a closer look costs.
-    unlikely = _MAY_HOLD_LARGE.isdisjoint
-    return not (unlikely(map(type, args)) and unlikely(map(type, kwargs.values())))
+    # Arguments are few, and mostly small things: 0.15 us instead of the 3 us that a closer look costs.
+    for value in (*args, *kwargs.values()):  # noqa: SIM110  (any() would double that)
+        if type(value) in _MAY_HOLD_LARGE:
+            return True
+    return False
 
 
 def gather(message: Message, encode: Callable[[Message], bytes]) -> Gathered | None:

@@ -76,7 +76,8 @@ class Worker:
             with self._scope:
                 self._untouched = _innermost_scope(task)
                 while (answer := await self._serve()) is None:
-                    await self._next()
+                    self._rest()
+                    await trio.lowlevel.wait_task_rescheduled(self._abort)
         except BaseException as raised:
             if self._served is None:
                 raise
@@ -129,12 +130,11 @@ class Worker:
         plugins = self._workers.actor.plugins
         plugins.notify("tractor_dialog_closed", context=served, outcome=error_of(served.dialog))
 
-    async def _next(self) -> None:
-        """Wait for another call."""
+    def _rest(self) -> None:
+        """Be there for another call."""
         self._served = None
         self.task.name = _IDLE_NAME
         self._workers.idle.append(self)
-        await trio.lowlevel.wait_task_rescheduled(self._abort)
 
     def _abort(self, _: Any) -> trio.lowlevel.Abort:
         self._workers.idle.remove(self)
