@@ -275,6 +275,7 @@ async def main(options: argparse.Namespace) -> int:
     cases = [case for case in cases if all(word in str(case) for word in options.only)]
     # In no order, the same every time: a run that is broken off has seen something of everything.
     random.Random(0).shuffle(cases)
+    cases = cases[options.skip :]
     tally = Tally(len(cases))
     with tempfile.TemporaryDirectory(prefix="tc-", dir="/tmp") as directory:
         os.environ["XDG_RUNTIME_DIR"] = directory
@@ -302,6 +303,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("only", nargs="*", help="words that must all be in a case's title, e.g. template ws")
     parser.add_argument("--together", type=int, default=4, help="cases at a time (default 4)")
     parser.add_argument("--covering", action="store_true", help="only the part that the tests go through")
+    parser.add_argument("--skip", type=int, default=0, metavar="N", help="leave out the first N: go on there")
     return parser.parse_args()
 
 
