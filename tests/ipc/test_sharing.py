@@ -24,6 +24,7 @@ from tractor_core.ipc.limits import Limits
 from tractor_core.msg import types as m
 from tractor_core.msg.codec import wire_codec
 from tractor_core.protocol.handshake import Peer
+from tractor_core.protocol.lending import BYTES_PER_PLACE
 from tractor_core.seams import Address, PeerFacts, SocketConnection
 from tractor_uds.descriptors import UdsConnection
 
@@ -389,7 +390,7 @@ ATTACKS: dict[str, tuple[Callable[[Hostile], object], str]] = {
         lends((0, 3), content=wire_codec().encode(m.Memory(5))),
         "a memory inside a lend",
     ),
-    "flood": (flood, "more than 128 messages lent"),
+    "flood": (flood, f"more than {SIZE // BYTES_PER_PLACE} messages lent"),
 }
 
 

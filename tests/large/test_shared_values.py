@@ -145,21 +145,31 @@ async def test_killed_while_it_holds_views() -> None:
     assert endpoints.mapped()[0] == 0
 
 
+async def receive_from(portal: tractor.Portal) -> list[memoryview]:
+    """Kill the sender in the middle of its stream; the last five views that came."""
+    held: list[memoryview] = []
+    with pytest.raises(tractor.TransportClosed), tractor.msg.limit_plds(memoryview | None):
+        async with portal.open_context(endpoints.produce, size=MIB) as (ctx, _):
+            async with ctx.open_stream(overflow="block") as stream:
+                while ctx.chan.shared < 50:
+                    held = [*held, await stream.receive()][-5:]
+                os.kill(ctx.chan.aid.pid, signal.SIGKILL)
+                async for view in stream:
+                    held = [*held, view][-5:]
+    await portal.chan.wait_closed()
+    return held
+
+
 async def test_killed_in_the_middle_of_a_stream_of_its_values() -> None:
     """The sender is killed: what was received stays as it is, for as long as anybody looks at it."""
-    held: list[memoryview] = []
     with trio.fail_after(20):
         async with worker(dies=True) as portal:
-            with pytest.raises(tractor.TransportClosed), tractor.msg.limit_plds(memoryview | None):
-                async with portal.open_context(endpoints.produce, size=MIB) as (ctx, _):
-                    async with ctx.open_stream(overflow="block") as stream:
-                        async for view in stream:
-                            held = [*held, view][-5:]
-                            if ctx.chan.shared == 50:
-                                os.kill(ctx.chan.aid.pid, signal.SIGKILL)
-            await portal.chan.wait_closed()
+            held = await receive_from(portal)
     assert [bytes(view) for view in held] == [bytes(MIB)] * 5
+    assert endpoints.mapped()[0] == 1
     held.clear()
+    # The channel knows the error that ended it, and its traceback the task that had a view in hand.
+    del portal
     gc.collect()
     assert endpoints.mapped()[0] == 0
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol, TypeAlias
 from uuid import uuid4
@@ -45,7 +45,7 @@ from .cookie import load_key
 from .handshake import dial_handshake
 from .limits import Limits
 from .sending import NO_LANE, SendingHalf
-from .sharing import Borrowing, sharing_with
+from .sharing import WORTH_LENDING, Borrowing, sharing_with
 
 log = get_logger("ipc")
 
@@ -121,8 +121,11 @@ class Channel(SendingHalf):
         if self._direct is not None:
             self._direct.placer = self._place
         self._borrowing: Borrowing | None = None
+        #: Places in the peer's memory that nobody here looks at any more.
+        self._unused: Collection[int] = ()
         if (sharing := sharing_with(peer, connection, limits)) is not None:
             self._lending, self._borrowing = sharing
+            self._unused = self._borrowing.unused
         self._closing = False
         self._ended = trio.Event()
         self._reading = False
@@ -351,6 +354,8 @@ class Channel(SendingHalf):
                 if not frames:
                     return TransportClosed(f"channel to {self.aid} was closed by the peer")
                 self.heard += 1
+                if self._unused:
+                    self._release()
         except _ENDINGS as error:
             return self._reason(error)
 
@@ -377,24 +382,32 @@ class Channel(SendingHalf):
         if kind is m.Chunk:
             if borrowing is not None and message.size:
                 # The peer may have sent it this way because it has no memory left, or none yet.
-                self._post_about_memory(borrowing.release(all_of_it=True) or borrowing.invitation())
+                self._release(all_of_it=True)
+                if not self.closed and (invitation := borrowing.invitation()) is not None:
+                    self.post(invitation)
             return self._joiner.add(message)
         if lending is None or borrowing is None:
             raise LendingError(f"{kind.__name__} where no memory is shared")
         if kind is m.Lend:
-            self._post_about_memory(borrowing.release())
             return borrowing.borrow(message)
         if kind is m.Release:
             lending.released(message)
         elif kind is m.Invite:
             lending.invited()
+            self._lend_from = min(self._whole, WORTH_LENDING)
         else:
             borrowing.take_memory(message)
         return None
 
-    def _post_about_memory(self, message: m.Invite | m.Release | None) -> None:
-        if message is not None and not self.closed:
-            self.post(message, lazy=True)
+    def _release(self, *, all_of_it: bool = False) -> None:
+        """Give back memory that was read.
+
+        Done when something arrives, for only then can the peer use it; so nothing has to happen at the
+        moment in which a view ends, in whatever thread that is.
+        """
+        release = None if self._borrowing is None else self._borrowing.release(all_of_it=all_of_it)
+        if release is not None and not self.closed:
+            self.post(release, lazy=True)
 
     def _place(self, frame: memoryview, length: int) -> Place | None:
         """Where a piece of a large message belongs; it shows that the peer lives like all that comes."""
@@ -476,6 +489,7 @@ class Channel(SendingHalf):
             raise StopAsyncIteration from None
 
     def _keep(self, frames: Sequence[Buffer]) -> None:
+        self._release()
         for frame in frames:
             message = self._decode(frame)
             if type(message) is m.Ping:

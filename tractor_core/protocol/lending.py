@@ -14,7 +14,7 @@ GRANULE: Final = 4096
 
 #: One place for so many bytes of memory may be lent at a time. Senders lend nothing so small, and keeping
 #: track of a place costs some hundred bytes.
-BYTES_PER_PLACE: Final = 64 * 1024
+BYTES_PER_PLACE: Final = 16 * 1024
 
 
 class LendingError(Exception):
