@@ -12,7 +12,7 @@ from tractor_core.ipc.channel import Channel
 from tractor_core.log import get_logger
 from tractor_core.msg import types as m
 from tractor_core.msg.boxing import unbox
-from tractor_core.protocol.dialog import Dialog, ProtocolViolation, Side
+from tractor_core.protocol.dialog import Dialog, ProtocolViolation, Side, State
 
 from .parking import Slot
 from .payload import codec_in_force
@@ -24,6 +24,7 @@ log = get_logger("runtime")
 
 # Python 3.11 looks members of an enumeration up by running a function.
 OPENER: Final = Side.OPENER
+_DONE: Final = State.DONE
 
 #: How long an actor that is being ended waits for the tasks that it cancelled in a peer which is none of its
 #: children (seconds): as long as a child may take to unwind.
@@ -100,7 +101,7 @@ async def call(
         plugins.notify("tractor_dialog_opened", context=pending)
     try:
         # As wait() does, without another coroutine to pass through.
-        while not dialog.done:
+        while dialog.state is not _DONE:
             await pending.park()
     except trio.Cancelled:
         with trio.CancelScope(shield=True):

@@ -9,11 +9,12 @@ worker as it found it.
 from __future__ import annotations
 
 from contextvars import copy_context
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
 from tractor_core.msg import types as m
+from tractor_core.protocol.dialog import State
 
 from .call import error_of
 from .serving import Answer, ServedCall, conclude, encoded_result, send_result
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 #: How many workers are kept for later calls: those of a burst of this many callers.
 KEPT = 64
+
+# Python 3.11 looks members of an enumeration up by running a function.
+_DONE: Final = State.DONE
 
 _IDLE_NAME = "waiting for a call"
 
@@ -102,12 +106,11 @@ class Worker:
         result: Any = await served.fn(*served.args, **served.kwargs)
         cid = dialog.cid
         frame = None
-        if not channel.clogged(cid) and not dialog.done:
+        if dialog.state is not _DONE:
             frame = channel.encode(m.Return(cid, result if check is None else check(result)))
             if channel.clogged(cid, len(frame)):
-                frame = None
-        if frame is None:
-            frame = await encoded_result(served, result, check)
+                frame = None  # what waits is the value, and not twice
+                frame = await encoded_result(served, result, check)
         # Whether another call would find this task as this one has found it.
         untouched = self._untouched
         if (
@@ -118,7 +121,7 @@ class Worker:
             or len(self._workers.idle) >= KEPT
         ):
             return result, frame
-        # What conclude() would do, of which a call that went well needs this much.
+        # As conclude() does, of which a call that went well needs no more than this.
         channel.dialogs.pop(cid, None)
         if frame is not None:
             send_result(served, result, frame)
