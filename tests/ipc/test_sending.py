@@ -32,6 +32,43 @@ class Pipe:
         return len(frames)
 
 
+class Writes(Pipe):
+    """Keeps what came with one call together."""
+
+    def __init__(self) -> None:
+        self.writes: list[list[bytes]] = []
+
+    def send_nowait(self, frames: Sequence[Buffer]) -> int:
+        self.writes.append([bytes(frame) for frame in frames])
+        return len(frames)
+
+
+async def test_frames_in_full_flow_share_writes(monkeypatch: pytest.MonkeyPatch) -> None:
+    pipe, now = Writes(), 100.0
+    monkeypatch.setattr(sending, "perf_counter", lambda: now)
+    half = SendingHalf(pipe, CODEC.encode)  # type: ignore[arg-type]
+    for number in range(5):
+        half.post_frame(b"%d" % number, 0)
+        now += sending.COALESCE * 0.4
+    # The first at once, the next ones when there were enough, the last not yet.
+    assert pipe.writes == [[b"0"], [b"1", b"2", b"3"]]
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(half._flush_forever)
+        await trio.testing.wait_all_tasks_blocked()
+        assert pipe.writes[2:] == [[b"4"]]
+        # What is lazy waits for the end of the tick, or for company.
+        now += 1
+        half.post_frame(b"lazy", 0, lazy=True)
+        assert len(pipe.writes) == 3
+        half.post_frame(b"5", 0)
+        assert pipe.writes[3:] == [[b"lazy", b"5"]]
+        # A lone one does not wait.
+        now += 1
+        half.post_frame(b"6", 0)
+        assert pipe.writes[4:] == [[b"6"]]
+        nursery.cancel_scope.cancel()
+
+
 @pytest.mark.parametrize("sizes", [[9, 9, 9, 9], [20, 3, 3, 3], [3, 20, 3, 20], [5], [1, 1, 1, 1, 1, 1]])
 async def test_what_is_unfinished_fits_the_receiver(
     sizes: list[int], monkeypatch: pytest.MonkeyPatch

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 from dialog_diagrams import files
+from msgspec import Raw
 
 from tractor_core.msg import types as m
 from tractor_core.protocol import dialog as d
+from tractor_core.protocol.credit import Window
 from tractor_core.protocol.dialog import CALLEE, OPENER, Dialog, IllegalHere, Local, Side, State, Table
 
 BOTH = pytest.mark.parametrize(("side", "table"), [(Side.OPENER, OPENER), (Side.CALLEE, CALLEE)])
@@ -55,6 +57,24 @@ def test_the_end_is_for_good(side: Side, table: Table) -> None:
 def test_every_message_in_a_table_has_a_handler(side: Side, table: Table) -> None:
     messages = {event for event in table if not isinstance(event, Local)}
     assert messages <= set(d._HANDLERS)
+
+
+def test_values_that_arrive_together_wake_once() -> None:
+    dialog = Dialog(Side.CALLEE, 4, "context")
+    dialog.run()
+    dialog.start_value(None)
+    dialog.open_stream(Window(4), "block")
+    yields = m.Yield(4, Raw(b"1"))
+    assert [dialog.receive(yields) for _ in range(3)] == [d.W_STREAM, d.NOBODY, d.NOBODY]
+    inbox = dialog.receiving()
+    assert [(bytes(dialog.take_value()), inbox.due) for _ in range(3)] == [
+        (b"1", False),
+        (b"1", True),
+        (b"1", True),
+    ]
+    assert dialog.credit_due() == m.Credit(4, 3, 3)
+    assert (inbox.due, dialog.credit_due()) == (False, None)
+    assert dialog.receive(yields) == d.W_STREAM
 
 
 def test_every_handler_is_in_a_table() -> None:

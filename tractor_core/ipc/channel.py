@@ -394,7 +394,7 @@ class Channel(SendingHalf):
             lending.released(message)
         elif kind is m.Invite:
             lending.invited()
-            self._lend_from = min(self._whole, WORTH_LENDING)
+            self._lend_from = min(self.whole_up_to, WORTH_LENDING)
         else:
             borrowing.take_memory(message)
         return None

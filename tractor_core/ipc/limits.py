@@ -51,7 +51,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     #: the channel is closed. A quarter of the largest message would not do on a small host, the usual
     #: window times a few dozen streams does.
     max_buffered: int = 256 * _MIB
-    #: Receive window of one direction of a stream: this many messages ...
+    #: Receive window of one direction of a stream: this many messages (four times as many under a policy that
+    #: lets the sender wait) ...
     window_messages: int = 64
     #: ... or this many bytes, whichever is reached first. 1 MiB halves the rate of 1 MiB values.
     window_bytes: int = 8 * _MIB

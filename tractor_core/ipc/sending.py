@@ -22,10 +22,11 @@ from tractor_core.seams import Connection, DirectConnection, Frame, as_direct
 
 from .sharing import Lending
 
-#: A frame written less than this many seconds after the last one waits for the end of the scheduler's
-#: tick, to share one system call with its successors; a lone frame is written at once. (The calls of many
-#: tasks, or their answers, come 10 us after each other: three to four of them share a write, and the
-#: peer still works on them meanwhile. A request and its answer are never this close.)
+#: A frame posted less than this many seconds after the last write waits, to share one system call with its
+#: successors: until one of them is posted later than that, or the scheduler's tick ends. A lone frame is
+#: written at once. (Values of a stream come 2 to 3 us after each other, the calls of many tasks, or their
+#: answers, 10: the peer works on those that share a write meanwhile. A request and its answer are never
+#: this close.)
 COALESCE = 30e-6
 
 #: So many messages in shared memory are told of together, where they come within so many seconds: waking the
@@ -105,9 +106,10 @@ class SendingHalf:
         self._drained = trio.lowlevel.ParkingLot()
         frame = min(connection.max_send_frame or WHOLE_UP_TO, bounds.max_frame or WHOLE_UP_TO)
         self._chunk = min(CHUNK if self._direct is None else DIRECT_CHUNK, frame - 64)
-        self._whole = min(WHOLE_UP_TO, frame)
+        #: Longer messages go in pieces (bytes).
+        self.whole_up_to = min(WHOLE_UP_TO, frame)
         #: Frames longer than this are lent, where that is possible.
-        self._lend_from = self._whole
+        self._lend_from = self.whole_up_to
 
     def _refusal(self) -> TransportClosed:
         """Why nothing can be sent any more."""
@@ -126,22 +128,22 @@ class SendingHalf:
                 frame = lent
                 alone = perf_counter() - self._last_write > LENT_WITHIN
                 lazy = lazy or not (alone or len(self._queue) >= LENT_TOGETHER - 1)
-            elif isinstance(frame, Gathered) or len(frame) > self._whole:
+            elif isinstance(frame, Gathered) or len(frame) > self.whole_up_to:
                 self._post_in_lane(frame, cid)
                 return
         if self._lanes and cid in self._lanes:
             self._post_in_lane(frame, cid)
             return
-        queue = self._queue
         if not lazy and not self.connection.pending and not self._lanes:
             now = perf_counter()
             if now - self._last_write > COALESCE:
                 self._last_write = now
                 self._write(frame)
                 return
-        queue.append(frame)
+        self._queue.append(frame)
         self._queued += len(frame)
-        self._wake_flusher()
+        if not self._flush_due:
+            self._wake_flusher()
 
     def _write(self, frame: bytes) -> None:
         connection = self.connection
@@ -167,7 +169,7 @@ class SendingHalf:
     def _post_in_lane(self, frame: bytes | Gathered, cid: int) -> None:
         """Queue behind, or as, a message that goes in chunks; other dialogs overtake it."""
         lane = self._lanes.setdefault(cid, deque())
-        if isinstance(frame, Gathered) or len(frame) > self._whole:
+        if isinstance(frame, Gathered) or len(frame) > self.whole_up_to:
             lane.append(Cutter(cid, frame, self._chunk))
         else:
             lane.append(frame)
@@ -194,7 +196,7 @@ class SendingHalf:
             return True
         if self._laned <= BATCH:
             return False
-        return cid in self._lanes or (size > self._whole and self._laned > self._most)
+        return cid in self._lanes or (size > self.whole_up_to and self._laned > self._most)
 
     async def room(self, cid: int, size: int = 0) -> None:
         """Wait until dialog ``cid`` may add to what waits to be written (or the channel ended)."""

@@ -51,7 +51,7 @@ class Gathered:
 def may_gather(message: Message) -> bool:
     """Whether :func:`gather` could find something: quick, and wrong in one direction only."""
     if isinstance(message, PayloadMsg):
-        return type(message.pld) in _MAY_HOLD_LARGE
+        return _value_may_hold(message.pld)
     if type(message) is not Start:
         return False
     args: Any = message.args
@@ -63,6 +63,20 @@ def may_gather(message: Message) -> bool:
         if type(value) in _MAY_HOLD_LARGE:
             return True
     return False
+
+
+def _value_may_hold(value: Any) -> bool:
+    kind = type(value)
+    if kind not in _MAY_HOLD_LARGE:
+        return False
+    if kind is bytes:
+        return len(value) > LARGE
+    if kind is memoryview or kind is Raw:
+        return True
+    # Values of a stream are small things, mostly: 0.3 us for a short list of them instead of 2 us.
+    return len(value) <= _ITEMS and not _MAY_HOLD_LARGE.isdisjoint(
+        map(type, value.values() if kind is dict else value)
+    )
 
 
 def gather(message: Message, encode: Callable[[Message], bytes]) -> Gathered | None:

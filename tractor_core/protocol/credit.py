@@ -159,6 +159,7 @@ class ReceiveBuffer:
         "_unbounded",
         "_unpaid_messages",
         "_unpaid_size",
+        "due",
         "values",
         "window",
     )
@@ -177,6 +178,8 @@ class ReceiveBuffer:
         self._unpaid_size = 0
         self._owed_messages = 0
         self._owed_size = 0
+        #: Whether half a window is owed: ask for :meth:`credit`.
+        self.due = False
 
     def open(self, window: Window, *, unbounded: bool) -> None:
         """Settle this side's window; ``unbounded`` grants credit on arrival instead of on taking.
@@ -193,6 +196,7 @@ class ReceiveBuffer:
         if unbounded:
             self._owed_messages = self._unpaid_messages
             self._owed_size = self._unpaid_size
+        self.due = self._owed_messages >= self._batch or self._owed_size * 2 >= window.size
 
     def put(self, payload: msgspec.Raw) -> bool:
         """Keep an arrived payload; False where the peer had no credit for it: a violation, not slowness.
@@ -216,8 +220,7 @@ class ReceiveBuffer:
         self._unpaid_size += size
         self.values.append((payload, size))
         if self._unbounded:
-            self._owed_messages += 1
-            self._owed_size += size
+            self._owe(size)
         return True
 
     def take(self) -> msgspec.Raw:
@@ -229,20 +232,24 @@ class ReceiveBuffer:
         else:
             account.held -= size + VALUE_COST
         if not self._unbounded:
-            self._owed_messages += 1
-            self._owed_size += size
+            self._owe(size)
         return payload
+
+    def _owe(self, size: int) -> None:
+        self._owed_messages += 1
+        self._owed_size += size
+        if self._owed_messages >= self._batch or self._owed_size * 2 >= self.window.size:
+            self.due = True
 
     def credit(self, cid: int) -> Credit | None:
         """The grant to send now, if half a window is owed."""
+        if not self.due or (self._unbounded and self.values and self._account.tight):
+            return None
         messages, size = self._owed_messages, self._owed_size
-        if messages < self._batch and size * 2 < self.window.size:
-            return None
-        if self._unbounded and self.values and self._account.tight:
-            return None
         self._unpaid_messages -= messages
         self._unpaid_size -= size
         self._owed_messages = self._owed_size = 0
+        self.due = False
         return Credit(cid, messages, size)
 
     def release(self) -> None:

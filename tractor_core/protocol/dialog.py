@@ -127,7 +127,7 @@ _OPENER: Final = Side.OPENER
 _STARTING: Final = State.STARTING
 _SCHEDULED: Final = State.SCHEDULED
 _RUNNING: Final = State.RUNNING
-_STREAMING: Final = State.STREAMING
+STREAMING: Final = State.STREAMING
 _DONE: Final = State.DONE
 _RUN: Final = Local.RUN
 _RETURN: Final = Local.RETURN
@@ -220,7 +220,7 @@ class Dialog:
             raise IllegalHere("the dialog ended before it could have a stream")
         self._move(Local.OPEN)
         self.opened = True
-        self._inbox().open(window, unbounded=policy == "buffer")
+        self.receiving().open(window, unbounded=policy == "buffer")
         if self.state is _DONE:
             return None
         credit = self.credit_due()
@@ -230,14 +230,11 @@ class Dialog:
 
     def can_send(self) -> bool:
         """Whether a value may be sent now, credit aside."""
-        return self.state is _STREAMING and not self.stopped
+        return self.state is STREAMING and not self.stopped
 
     def take_credit(self, size: int) -> bool:
         """Use credit for a payload of ``size`` bytes; False where there is none now."""
-        window = self.send_window
-        if window is None:
-            window = self._sending()
-        return window.take(size)
+        return self.sending().take(size)
 
     def stop(self) -> m.Stop | None:
         """End this side's sending half; None when it has ended already or the dialog has."""
@@ -248,7 +245,7 @@ class Dialog:
 
     def take_value(self) -> Any:
         """The oldest undelivered payload; ``IndexError`` when there is none."""
-        return self._inbox().take()
+        return self.receiving().take()
 
     def credit_due(self) -> m.Credit | None:
         """The grant to send now, if one is due and somebody could use it."""
@@ -323,13 +320,15 @@ class Dialog:
         self.state = target
         return wake
 
-    def _inbox(self) -> ReceiveBuffer:
+    def receiving(self) -> ReceiveBuffer:
+        """What has arrived here and is owed for: one object from the first use on."""
         inbox = self.inbox
         if inbox is None:
             inbox = self.inbox = ReceiveBuffer(account=self._account)
         return inbox
 
-    def _sending(self) -> SendWindow:
+    def sending(self) -> SendWindow:
+        """This side's account of what it may send: one object from the first use on."""
         window = self.send_window
         if window is None:
             window = self.send_window = SendWindow()
@@ -349,13 +348,15 @@ class Dialog:
     def _on_yield(self, message: m.Yield) -> int:
         if self.peer_stopped:
             raise ProtocolViolation("Yield after Stop")
-        inbox = self._inbox()
+        inbox = self.inbox or self.receiving()
         if not inbox.put(message.pld):
             raise ProtocolViolation("more stream values than were granted")
-        credit = inbox.credit(self.cid)
-        if credit is not None:
-            self.outbox.append(credit)
-        return W_STREAM
+        if inbox.due:
+            credit = inbox.credit(self.cid)
+            if credit is not None:
+                self.outbox.append(credit)
+        # Nobody waits where there are values already: who was woken for the first finds all of them.
+        return W_STREAM if len(inbox.values) == 1 else NOBODY
 
     def _on_stop(self, message: m.Stop) -> int:
         if self.peer_stopped:
@@ -364,7 +365,7 @@ class Dialog:
         return W_STREAM
 
     def _on_open(self, message: m.Open) -> int:
-        sending = self._sending()
+        sending = self.sending()
         if sending.policy is not None:
             raise ProtocolViolation("Open after Open")
         window = Window(message.messages, message.size)
@@ -374,7 +375,7 @@ class Dialog:
         return W_CREDIT
 
     def _on_credit(self, message: m.Credit) -> int:
-        if not self._sending().grant(message.messages, message.size):
+        if not self.sending().grant(message.messages, message.size):
             raise ProtocolViolation("Credit for what was not sent")
         return W_CREDIT
 

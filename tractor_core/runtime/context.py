@@ -33,6 +33,11 @@ else:
     StartedT = TypeVar("StartedT")
     ResultT = TypeVar("ResultT")
 
+#: Default windows (in messages) that one is made of under a policy that lets the sender wait. With a single
+#: one of 64, sender and receiver of small values take turns, each waiting for the other to be scheduled,
+#: where they could work side by side.
+WINDOWS_WHERE_WAITING = 4
+
 #: The first value where none is given.
 _NOTHING: Any = None
 
@@ -111,7 +116,7 @@ class Context(Link, Generic[SendT, RecvT, StartedT, ResultT]):
         ``allow_overruns=True`` spells too. ``RuntimeError`` before ``started()`` or after a cancel.
         """
         policy = self._policy(allow_overruns, overflow)
-        window = self._window(msg_buffer_size)
+        window = self._window(msg_buffer_size, policy)
         if self.dialog.cancel_called:
             raise RuntimeError("this context was cancelled; no stream can be opened")
         if not self._has_items():
@@ -137,10 +142,10 @@ class Context(Link, Generic[SendT, RecvT, StartedT, ResultT]):
             raise
         stream.close_nowait()
 
-    def _window(self, messages: int | None) -> Window:
+    def _window(self, messages: int | None, policy: Overflow) -> Window:
         limits = self.actor.limits
         if messages is None:
-            messages = limits.window_messages
+            messages = limits.window_messages * (1 if policy == "raise" else WINDOWS_WHERE_WAITING)
         elif messages < 1:
             raise ValueError(f"msg_buffer_size must be above zero, not {messages}")
         return Window(messages, self.chan.account.share(limits.window_bytes))

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any, Generic
 
 import trio
 from msgspec import Raw
+from trio.lowlevel import checkpoint_if_cancelled
 
 from tractor_core.errors import MsgTypeError, StreamOverrun
 from tractor_core.ipc.channel import Channel
 from tractor_core.msg import types as m
+from tractor_core.protocol.dialog import STREAMING
 from tractor_core.trionics.broadcast import BroadcastReceiver, broadcast_receiver
 
 if TYPE_CHECKING:
@@ -32,8 +34,9 @@ else:
     SendT = TypeVar("SendT")
     RecvT = TypeVar("RecvT")
 
-#: A sender that never has to wait gives way to other tasks after so many seconds.
-TIME_SLICE = 1e-3
+#: Who never has to wait gives way to other tasks after so many seconds: a call beside a greedy stream meets
+#: one of these at either end. A turn of the scheduler costs some 10 us.
+TIME_SLICE = 0.25e-3
 
 #: Values a slow subscriber may be behind before it is ``Lagged``.
 BROADCAST_BUFFER = 64
@@ -52,6 +55,8 @@ class MsgStream(trio.abc.Channel[Any], Generic[SendT, RecvT]):
         self._context = context
         self._dialog = context.dialog
         self._channel = context.chan
+        self._credit = context.dialog.sending()
+        self._inbox = context.dialog.receiving()
         self._send_allowed = send_allowed
         self._closed = False
         self._slice_ends = 0.0
@@ -90,17 +95,29 @@ class MsgStream(trio.abc.Channel[Any], Generic[SendT, RecvT]):
         When cancelled, nothing was sent. ``hide_tb`` leaves this frame out of debuggers' tracebacks.
         """
         __tracebackhide__ = hide_tb
-        await trio.lowlevel.checkpoint_if_cancelled()
-        channel = self._channel
-        dialog = self._dialog
-        if channel.clogged(dialog.cid):
-            await channel.room(dialog.cid)
-        self._check_sendable()
-        frame = channel.encode(m.Yield(dialog.cid, self._context.payloads.prepare(value)))
+        await checkpoint_if_cancelled()
+        context, channel, dialog = self._context, self._channel, self._dialog
+        cid = dialog.cid
+        if channel.clogged(cid):
+            await channel.room(cid)
+        # What `_check_sendable` looks for, without its calls: 0.03 us instead of 0.18, of 2.2 for a value.
+        if (
+            dialog.state is not STREAMING
+            or dialog.stopped
+            or self._closed
+            or context.failure is not None
+            or dialog.peer_error is not None
+            or not self._send_allowed
+        ):
+            self._check_sendable()
+        payloads = context.payloads
+        payload: Any = value if payloads.plain else payloads.prepare(value)
+        frame = channel.encode(m.Yield(cid, payload))
         whole = len(frame)
-        if channel.clogged(dialog.cid, whole) or not dialog.take_credit(whole - self._overhead):
+        crowded = whole > channel.whole_up_to and channel.clogged(cid, whole)
+        if crowded or not self._credit.take(whole - self._overhead):
             await self._wait_turn(whole)
-        channel.post_frame(frame, dialog.cid)
+        channel.post_frame(frame, cid)
         if perf_counter() > self._slice_ends:
             # Not cancellable: the value has been sent.
             await trio.lowlevel.cancel_shielded_checkpoint()
@@ -124,7 +141,7 @@ class MsgStream(trio.abc.Channel[Any], Generic[SendT, RecvT]):
         while True:
             if channel.clogged(dialog.cid, whole):
                 await channel.room(dialog.cid, whole)
-            elif dialog.take_credit(whole - self._overhead):
+            elif self._credit.take(whole - self._overhead):
                 self._slice_ends = perf_counter() + TIME_SLICE
                 return
             elif nothing_taken:
@@ -143,8 +160,7 @@ class MsgStream(trio.abc.Channel[Any], Generic[SendT, RecvT]):
         return scope.cancelled_caught
 
     def _policy(self) -> str | None:
-        window = self._dialog.send_window
-        return None if window is None else window.policy
+        return self._credit.policy
 
     def _overrun(self) -> StreamOverrun:
         context = self._context
@@ -175,6 +191,11 @@ class MsgStream(trio.abc.Channel[Any], Generic[SendT, RecvT]):
 
     async def __anext__(self) -> RecvT:
         """The next value, until the far side's graceful end."""
+        if self._inbox.values and self._broadcaster is None:
+            # As `receive` would, without its coroutines.
+            await checkpoint_if_cancelled()
+            if perf_counter() < self._slice_ends and not self._closed:
+                return self._take()
         try:
             return await self.receive()
         except trio.EndOfChannel:
@@ -182,19 +203,19 @@ class MsgStream(trio.abc.Channel[Any], Generic[SendT, RecvT]):
 
     async def receive_unshared(self) -> RecvT:
         """Like :meth:`receive`, without regard to subscribers."""
-        await trio.lowlevel.checkpoint_if_cancelled()
-        context = self._context
+        await checkpoint_if_cancelled()
         waited = False
         while True:
             try:
                 value = self.receive_nowait_unshared()
             except trio.WouldBlock:
-                await context.wait_stream()
+                await self._context.wait_stream()
                 waited = True
                 continue
-            if not waited and perf_counter() > self._slice_ends:
-                # A stream that is always full must not keep this task running for ever.
-                await trio.lowlevel.cancel_shielded_checkpoint()
+            if waited or perf_counter() > self._slice_ends:
+                if not waited:
+                    # A stream that is always full must not keep this task running for ever.
+                    await trio.lowlevel.cancel_shielded_checkpoint()
                 self._slice_ends = perf_counter() + TIME_SLICE
             return value
 
@@ -208,16 +229,19 @@ class MsgStream(trio.abc.Channel[Any], Generic[SendT, RecvT]):
         """Like :meth:`receive_nowait`, without regard to subscribers."""
         if self._closed:
             raise trio.ClosedResourceError("this stream was closed here")
-        context = self._context
-        dialog = self._dialog
-        try:
-            payload = dialog.take_value()
-        except IndexError:
-            context.raise_if_over()
-            if dialog.peer_stopped or dialog.done:
-                raise trio.EndOfChannel from None
-            raise trio.WouldBlock from None
-        context.grant_credit()
+        if not self._inbox.values:
+            self._context.raise_if_over()
+            if self._dialog.peer_stopped or self._dialog.done:
+                raise trio.EndOfChannel
+            raise trio.WouldBlock
+        return self._take()
+
+    def _take(self) -> RecvT:
+        """The oldest value that has arrived."""
+        inbox, context = self._inbox, self._context
+        payload = inbox.take()
+        if inbox.due:
+            context.grant_credit()
         try:
             value: RecvT = context.decode_value(payload)
             return value
