@@ -166,6 +166,7 @@ def _template(preload: tuple[str, ...], request: SpawnRequest) -> Template:
                 "search_path": _search_path(),
                 "preload": list(preload),
                 "expected": [request.entry.partition(":")[0], *request.modules],
+                "rehearsal": request.rehearsal,
             }
         )
     return template

@@ -47,6 +47,8 @@ class Settings(TypedDict):
     preload: list[str]
     #: Modules that actors will import themselves if this does not succeed.
     expected: list[str]
+    #: What runs what actors will run (``"module:function"``); empty where nothing does.
+    rehearsal: str
 
 
 class Order(TypedDict):

@@ -30,6 +30,7 @@ from .messages import (
     receive,
     unpack_request,
 )
+from .practice import practise
 
 _PR_SET_PDEATHSIG: Final = 1  # <linux/prctl.h>
 
@@ -48,6 +49,9 @@ def main(control: socket.socket, settings: Settings) -> int:
     # What the collector moves or marks, every process has to copy.
     gc.disable()
     problem = _preload(settings)
+    if problem is None and settings["rehearsal"]:
+        _rehearse(settings["rehearsal"])
+    problem = problem or _prevents_forking(settings["preload"])
     if problem is not None:
         control.send(pack_answer(FAILED, 0, 0, problem))
         os._exit(1)
@@ -82,14 +86,28 @@ def _preload(settings: Settings) -> str | None:
             importlib.import_module(name)
         except Exception:
             pass  # the actor that needs it says so with all its circumstances
+    return None
+
+
+def _prevents_forking(preloaded: Iterable[str]) -> str | None:
+    """What is wrong with forking this process, None where nothing is; flushes what actors must not write."""
     threads = len(os.listdir("/proc/self/task"))
     if threads > 1:
-        names = ", ".join(settings["preload"])
+        names = ", ".join(preloaded)
         return f"preloading {names} started {threads - 1} threads; a process with threads cannot be forked"
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
             stream.flush()  # or each actor would write it again
     return None
+
+
+def _rehearse(name: str) -> None:
+    """Do what actors will do, so that what this changes in memory is shared by all of them."""
+    module_name, _, function_name = name.partition(":")
+    try:
+        practise(getattr(importlib.import_module(module_name), function_name))
+    except Exception:
+        pass  # whatever it is: an actor that meets it says so with all its circumstances
 
 
 class _Request(NamedTuple):

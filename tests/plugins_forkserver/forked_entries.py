@@ -3,6 +3,7 @@ to preload."""
 
 from __future__ import annotations
 
+import contextvars
 import json
 import os
 import random
@@ -26,6 +27,10 @@ def report(bootstrap: bytes, descriptors: Mapping[str, int]) -> int:
         "wakeup": signal.set_wakeup_fd(-1),
         "zone": time.tzname[0],
         "inheritable": [number for number in descriptors.values() if os.get_inheritable(number)],
+        "context": [variable.name for variable in contextvars.copy_context()],
+        "descriptors": len(os.listdir("/proc/self/fd")),
+        "threads": len(os.listdir("/proc/self/task")),
+        "profiled": sys.getprofile() is not None,
         "stdin": sys.stdin.readline() if bootstrap == b"read" else "",
     }
     with open(descriptors["report"], "w", encoding="utf-8") as file:
@@ -43,3 +48,8 @@ def wait(bootstrap: bytes, descriptors: Mapping[str, int]) -> int:
         return int(bootstrap)
     while True:
         time.sleep(3600)
+
+
+def fail() -> None:
+    """A rehearsal that goes wrong."""
+    raise RuntimeError("as it was asked to")

@@ -19,6 +19,7 @@ import trio
 import trio.testing
 
 from tractor_core.seams import ExitStatus, SpawnRequest
+from tractor_core.supervision.supervisor import REHEARSAL
 from tractor_forkserver import ForkedActor, backend
 from tractor_forkserver import process as process_module
 from tractor_forkserver.backend import _templates
@@ -132,6 +133,28 @@ async def test_a_module_that_cannot_be_preloaded_is_named(name: str, reason: str
 async def test_preload_is_a_list() -> None:
     with pytest.raises(ValueError, match="list of module names"):
         await backend.spawn(request("report", options={"preload": "colorsys"}))
+
+
+async def test_nothing_of_a_rehearsal_is_seen_in_a_forked_process() -> None:
+    found = []
+    for rehearsal, preload in (("", "colorsys"), (REHEARSAL, "wave"), (REHEARSAL, "wave")):
+        found.append(await facts(rehearsal=rehearsal, options={"preload": [preload]}))
+    plain, first, second = found
+    for name in plain.keys() - {"modules", "random", "uuid"}:
+        assert plain[name] == first[name], name
+    assert first["random"] != second["random"] and first["uuid"] != second["uuid"]
+    templates = [Path(f"/proc/{template.pid}") for template in _templates.get().values()]
+    assert len(templates) == 2
+    assert all("Threads:\t1\n" in (path / "status").read_text() for path in templates)
+    assert len({len(os.listdir(path / "fd")) for path in templates}) == 1
+    assert REHEARSAL.partition(":")[0] in first["modules"], "there was one"
+
+
+@pytest.mark.parametrize(
+    "rehearsal", ["forked_entries:fail", "no_such_module:function", "os:no_such_function"]
+)
+async def test_a_rehearsal_that_goes_wrong_keeps_nobody_from_anything(rehearsal: str) -> None:
+    assert (await facts(rehearsal=rehearsal))["int_ignored"]
 
 
 # -- what the template holds -------------------------------------------------------------------

@@ -57,6 +57,8 @@ class SpawnRequest(msgspec.Struct, frozen=True):
     ``env`` of None means this process's environment, ``cwd`` of None its directory. ``options`` are
     addressed to the backend by its own names; one it does not know is a ``ValueError``. ``modules`` are some
     that the actor will import in any case: a backend whose processes share memory may import them beforehand.
+    ``rehearsal`` (``"module:function"``, no arguments) runs what ``entry`` will run, up to and including a
+    first call, in one thread and without a trace: such a backend may call it beforehand too.
 
     ``parent_addrs`` are the URLs at which ``bootstrap`` tells the actor to dial this one. A backend whose
     processes reach this host another way (from a container, through a tunnel) asks for the blob that says so
@@ -72,6 +74,7 @@ class SpawnRequest(msgspec.Struct, frozen=True):
     cwd: str | None = None
     options: Mapping[str, Any] = {}
     modules: Sequence[str] = ()
+    rehearsal: str = ""
     parent_addrs: Sequence[str] = ()
     readdress: Callable[[Sequence[str]], bytes] | None = None
 

@@ -29,6 +29,8 @@ from .stopped import StoppedChildren
 
 #: What a new process calls; see ``SpawnRequest.entry``.
 ENTRY = "tractor_core.app.child:main"
+#: What goes through the same beforehand; see ``SpawnRequest.rehearsal``.
+REHEARSAL = "tractor_core.app.rehearsal:rehearse"
 
 #: How long the exit status of a child that hung up while it was being started may take (seconds).
 EXIT_TIMEOUT = 1.0
@@ -184,6 +186,7 @@ class Supervisor:
             cwd=options.cwd,
             options=options.spawn_options,
             modules=self._modules(options),
+            rehearsal=REHEARSAL,
             parent_addrs=bootstrap.parent_addrs,
             readdress=functools.partial(_readdressed, bootstrap),
         )
