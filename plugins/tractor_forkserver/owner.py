@@ -105,6 +105,7 @@ class Template:
                 try:
                     socket.send_fds(self._control, [pack_request(key, standard)], descriptors)
                 except ConnectionError:
+                    self.drain()
                     self.end()
                 try:
                     await pending.answered.wait()
@@ -135,8 +136,8 @@ class Template:
                 data, descriptors = receive(self._control, 1)
             except BlockingIOError:
                 return
-            except ConnectionError:
-                data, descriptors = b"", []
+            except ConnectionResetError:
+                continue  # said once, before what it had sent: it ended without having read all requests
             if not data:
                 self.end()
                 return

@@ -23,7 +23,8 @@ from tractor_core.supervision.supervisor import REHEARSAL
 from tractor_forkserver import ForkedActor, backend
 from tractor_forkserver import process as process_module
 from tractor_forkserver.backend import _templates
-from tractor_forkserver.owner import Template
+from tractor_forkserver.messages import pack_request
+from tractor_forkserver.owner import Template, TemplateEnded
 
 
 def request(entry: str, bootstrap: bytes = b"", **fields: Any) -> SpawnRequest:
@@ -128,6 +129,26 @@ async def test_a_module_that_cannot_be_preloaded_is_named(name: str, reason: str
     for _ in range(2):
         with pytest.raises(ImportError, match=rf"{name}.*{reason}"):
             await backend.spawn(request("report", options={"preload": [name]}))
+
+
+@pytest.mark.parametrize("asked", [True, False])
+async def test_why_a_template_failed_is_known_although_it_has_gone(asked: bool) -> None:
+    """Whoever ends with requests unread resets the connection, which is reported before what it had sent."""
+    template = Template(
+        {
+            "owner": os.getpid(),
+            "search_path": sys.path,
+            "preload": ["no_such_module"],
+            "expected": [],
+            "rehearsal": "",
+        }
+    )
+    if asked:
+        template._control.send(pack_request(1, 0))
+    os.waitid(os.P_PID, template.pid, os.WEXITED | os.WNOWAIT)
+    with pytest.raises(TemplateEnded):
+        await template.fork(0, [])
+    assert template.failure is not None and "no_such_module" in template.failure
 
 
 async def test_preload_is_a_list() -> None:
