@@ -60,6 +60,18 @@ class Calling:
                 raise RuntimeError("values were lost")
             return time.perf_counter() - begin
 
+    async def one_way_views(self, count: int, *, size: int) -> float:
+        """The same, to a receiver that takes views of what came."""
+        value = bytes(size)
+        async with self.portal.open_context(endpoints.buffer_sink) as (ctx, _):
+            begin = time.perf_counter()
+            async with ctx.open_stream() as stream:
+                for _ in range(count):
+                    await stream.send(value)
+            if await ctx.wait_for_result() != count * size:
+                raise RuntimeError("values were lost")
+            return time.perf_counter() - begin
+
     async def rpc_beside(self, count: int, *, piece: int) -> float:
         """Calls, one after the other, while ``count`` MiB are sent in pieces of ``piece`` MiB.
 

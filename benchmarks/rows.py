@@ -45,6 +45,14 @@ def _bare_echo(plain: Target | None = None, library: Target | None = None) -> tu
     )
 
 
+def _pyzmq(target: Target | None = None) -> Against:
+    return Against(
+        "pyzmq, ipc",
+        lambda s: None if s.zmq is None else partial(s.zmq.one_way, size=LARGE),
+        target,
+    )
+
+
 CALLS = (
     Row(
         "rpc",
@@ -118,6 +126,18 @@ STREAMS = (
             _reference(954, 1717, at_least(1.5)),
         ),
         rival="large",
+    ),
+    Row(
+        "shared",
+        "one-way stream, 1 MiB, views",
+        600,
+        "/s",
+        lambda s: partial(s.actors.one_way_views, size=LARGE),
+        (
+            Against("bare one-way", lambda s: partial(s.bare.one_way, size=LARGE)),
+            _pyzmq(at_least(1)),
+            Against("the same as bytes", lambda s: partial(s.actors.one_way, size=LARGE)),
+        ),
     ),
 )
 

@@ -12,6 +12,7 @@ from tractor_core.cli.certificates import make as make_certificates
 
 from .actors import Actors, open_actors
 from .bare import Bare, open_bare
+from .bare_zmq import BareZmq, open_bare_zmq
 from .interpreters import Forker, open_forker
 from .raw import Raw, open_raw
 from .rival import Rival
@@ -28,6 +29,8 @@ class Sides:
     bare: Bare
     raw: Raw | None
     forker: Forker
+    #: Beside unix sockets only, which it uses itself.
+    zmq: BareZmq | None = None
     #: Rivals choose how they are reached themselves, so they stand beside one transport only.
     rivals: Sequence[Rival] = field(default_factory=tuple)
 
@@ -46,5 +49,6 @@ async def open_sides(transport: str, directory: str, rivals: Sequence[Rival] = (
             await stack.enter_async_context(open_bare(transport, directory)),
             await stack.enter_async_context(open_raw(transport, directory)),
             await stack.enter_async_context(open_forker()),
+            await stack.enter_async_context(open_bare_zmq(directory)) if transport == "uds" else None,
             rivals,
         )

@@ -15,7 +15,7 @@ import pytest
 PROJECT = Path(__file__).resolve().parent.parent.parent
 
 SCHEMES = ("tcp", "uds", "zmq+tcp", "zmq+ipc", "ws", "tls", "wss")
-CALLS = ("rpc", "callers", "context", "pingpong", "stream", "large")
+CALLS = ("rpc", "callers", "context", "pingpong", "stream", "large", "shared")
 UNDER_LOAD = ("beside-values", "beside-buffers", "beside-one", "loaded", "fair")
 SPAWNS = ("spawn-forkserver", "spawn16-forkserver", "memory-forkserver", "death", "import")
 TINY = ("--scale", "0.005", "--rounds", "2", "--rivals", "none")
