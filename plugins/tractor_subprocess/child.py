@@ -23,7 +23,11 @@ _LAUNCHER = """\
 import gc, os, sys
 gc.disable()
 pipe = open({descriptor}, "rb")
-sys.path[:] = map(os.fsdecode, pipe.read(int.from_bytes(pipe.read({length_size}), "big")).split(b"\\0"))
+size = int.from_bytes(pipe.read({length_size}), "big")
+paths = pipe.read(size)
+if not paths or len(paths) < size:  # the parent died while it wrote; nobody is left to tell
+    os._exit(1)
+sys.path[:] = map(os.fsdecode, paths.split(b"\\0"))
 from tractor_subprocess.child import main
 main(pipe)
 """

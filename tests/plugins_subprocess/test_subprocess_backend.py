@@ -19,6 +19,7 @@ import trio.testing
 from tractor_core.seams import ExitStatus, SpawnRequest
 from tractor_subprocess import SubprocessActor, backend
 from tractor_subprocess import process as process_module
+from tractor_subprocess.child import launcher, pack_strings
 
 
 def request(entry: str, bootstrap: bytes = b"", **fields: object) -> SpawnRequest:
@@ -115,6 +116,20 @@ async def test_a_spawn_cancelled_while_the_child_reads_leaves_nothing(entries: P
     assert scope.cancelled_caught
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
+
+
+@pytest.mark.parametrize(
+    "written", [b"", b"\0\0", pack_strings(["/usr/lib"])[:-1]], ids=["nothing", "a size", "a path"]
+)
+def test_a_parent_that_dies_while_it_writes_is_no_error_to_tell(written: bytes) -> None:
+    read_end, write_end = os.pipe()
+    with open(read_end, "rb"):
+        with open(write_end, "wb") as writer:
+            writer.write(written)
+        done = subprocess.run(
+            [sys.executable, "-c", launcher(read_end)], pass_fds=[read_end], capture_output=True
+        )
+    assert (done.returncode, done.stdout, done.stderr) == (1, b"", b"")
 
 
 async def test_no_interpreter_is_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""An SSH server of this test session's own, on loopback, and the backend installed as a distribution."""
+"""An SSH server of each module's own, on loopback, and the backend installed as a distribution."""
 
 from __future__ import annotations
 
@@ -51,7 +51,8 @@ class Server:
         return found
 
 
-@pytest.fixture(scope="session")
+# Not longer: tests of other rooms may follow in any order, and ask for the children of this process.
+@pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     sshd, _ = need("sshd", package="openssh-server"), need("ssh", package="openssh-client")
     keygen = need("ssh-keygen", package="openssh-client")
