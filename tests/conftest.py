@@ -30,9 +30,6 @@ DEFAULT_LIMIT = 30.0
 #: How much later than trio's own deadline the alarm comes, for loops that never look at their deadlines.
 ALARM_DELAY = 5.0
 
-#: How many processes share a run of the whole suite.
-TOGETHER = 2
-
 #: Virtual seconds a test on a mock clock may take; reaching them costs no real time.
 VIRTUAL_LIMIT = 3600.0
 
@@ -70,7 +67,16 @@ import hypothesis  # noqa: E402
 import trio  # noqa: E402
 import trio.testing  # noqa: E402
 from leak_guard import Census, Leaks, end_processes, live_processes, settled_leaks  # noqa: E402
-from registries import ENCRYPTED, METHOD_VARIABLE, WAYS, Way, certificates, new_registry, ways  # noqa: E402
+from registries import (  # noqa: E402
+    ENCRYPTED,
+    METHOD_VARIABLE,
+    TOGETHER,
+    WAYS,
+    Way,
+    certificates,
+    new_registry,
+    ways,
+)
 
 hypothesis.settings.register_profile("tractor_core", deadline=None)  # no test asserts timing
 hypothesis.settings.load_profile("tractor_core")
@@ -80,21 +86,21 @@ def pytest_unconfigure() -> None:
     shutil.rmtree(SESSION, ignore_errors=True)
 
 
-# -- two at once -----------------------------------------------------------------------------
+# -- side by side ----------------------------------------------------------------------------
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks at its options
 def pytest_cmdline_main(config: pytest.Config) -> None:
-    """Share the whole suite between two processes, for half of it waits; ``-n`` is stronger, ``-n 0`` is one.
+    """Share the whole suite between processes where TESTS_TOGETHER says so; ``-n`` is stronger.
 
     Each of them imports this file, and so has directories of its own and guards what descends from itself.
     """
     whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS
     watched = config.getoption("usepdb") or config.getoption("capture") == "no" or config.option.collectonly
-    if hasattr(config, "workerinput") or watched or not whole:
+    if TOGETHER < 2 or hasattr(config, "workerinput") or watched or not whole:
         return
     if config.pluginmanager.hasplugin("xdist") and config.option.numprocesses is None:
-        # Each begins with a half, so that what a module sets up is mostly set up once; who is done first
+        # Each begins with its share, so that what a module sets up is mostly set up once; who is done first
         # takes of the other's rest.
         config.option.numprocesses, config.option.dist = TOGETHER, "worksteal"
 

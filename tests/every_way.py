@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from registries import EVERY, METHOD_VARIABLE, TRANSPORTS_VARIABLE, Way
+from registries import EVERY, METHOD_VARIABLE, TOGETHER, TRANSPORTS_VARIABLE, Way
 
 TESTS = Path(__file__).resolve().parent
 
@@ -23,8 +23,8 @@ def run(way: Way) -> tuple[bool, str]:
     environment = {**os.environ, TRANSPORTS_VARIABLE: way.scheme, METHOD_VARIABLE: way.start_method}
     # The others make their own choice, and run with the rest of the suite.
     chosen = ["-k", str(way), str(TESTS / "e2e")]
-    # Two processes share a way, as they share the whole suite: half of it waits.
-    command = [sys.executable, "-m", "pytest", "-q", "-n", "2", "--dist", "worksteal", *chosen]
+    shared = ["-n", str(TOGETHER), "--dist", "worksteal"] if TOGETHER > 1 else []
+    command = [sys.executable, "-m", "pytest", "-q", *shared, *chosen]
     done = subprocess.run(command, cwd=TESTS.parent, env=environment, stdout=subprocess.PIPE, text=True)
     passed = done.returncode == 0
     if not passed:

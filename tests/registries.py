@@ -55,6 +55,9 @@ OF_FILES = ("uds", "zmq+ipc")
 #: Schemes that need certificates.
 ENCRYPTED = ("tls", "wss")
 
+#: How many processes share the whole suite, or a way of ``every_way.py``: about half of it waits.
+TOGETHER = int(os.environ.get("TESTS_TOGETHER", "1"))
+
 #: Into how many shares the ports are divided: as many processes may run tests side by side.
 SHARES = 16
 
