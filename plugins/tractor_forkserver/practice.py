@@ -26,9 +26,11 @@ _replaced: Final[list[CodeType]] = []
 def practise(rehearsal: Callable[[], object]) -> None:
     """Run ``rehearsal`` to see what it calls, put that together, and run it once more where it now lies.
 
-    Raises what it raises. What it leaves behind is collected; all else that the collector knows is left to
-    its permanent generation.
+    Raises what it raises; leaves all that was there before to the collector's permanent generation. Does
+    nothing in a process that is being traced, profiled or monitored: such tools know code by its identity.
     """
+    if _is_watched():
+        return
     functions = _functions()
     gc.freeze()
     called = _called_by(rehearsal)
@@ -36,8 +38,12 @@ def practise(rehearsal: Callable[[], object]) -> None:
     gc.collect()
     move_together(functions, called)
     rehearsal()
-    gc.collect()
-    gc.freeze()
+
+
+def _is_watched() -> bool:
+    if sys.version_info >= (3, 12) and any(map(sys.monitoring.get_tool, range(6))):
+        return True
+    return sys.gettrace() is not None or sys.getprofile() is not None
 
 
 def _functions() -> list[FunctionType]:
@@ -46,23 +52,18 @@ def _functions() -> list[FunctionType]:
 
 
 def _called_by(function: Callable[[], object]) -> list[CodeType]:
-    """The code that runs in this thread while it is called, in the order of the first calls.
-
-    None where somebody else profiles this thread.
-    """
+    """The code that runs in this thread while it is called, in the order of the first calls."""
     called: dict[int, CodeType] = {}
 
     def note(frame: FrameType, event: str, argument: object) -> None:
         if event == "call":
             called[id(frame.f_code)] = frame.f_code
 
-    if sys.getprofile() is None:
-        sys.setprofile(note)
+    sys.setprofile(note)
     try:
         function()
     finally:
-        if sys.getprofile() is note:
-            sys.setprofile(None)
+        sys.setprofile(None)
     return list(called.values())
 
 

@@ -9,7 +9,7 @@ from types import FrameType
 
 import pytest
 
-from tractor_forkserver.practice import _called_by, move_together
+from tractor_forkserver.practice import _called_by, move_together, practise
 
 
 def outer(start: int) -> Callable[[], Iterator[int]]:
@@ -52,7 +52,7 @@ def test_code_that_somebody_watches_stays_where_it_is() -> None:
     assert other.__code__ is code is watched()
 
 
-def test_nobody_is_profiled_afterwards_and_who_profiles_is_not_disturbed() -> None:
+def test_nobody_is_profiled_afterwards() -> None:
     def fail() -> None:
         raise LookupError
 
@@ -60,12 +60,18 @@ def test_nobody_is_profiled_afterwards_and_who_profiles_is_not_disturbed() -> No
         _called_by(fail)
     assert sys.getprofile() is None
 
+
+@pytest.mark.parametrize("watch", [sys.setprofile, sys.settrace])
+def test_a_process_that_somebody_watches_is_left_alone(watch: Callable[[object], None]) -> None:
     def mine(frame: FrameType, event: str, argument: object) -> None:
         pass
 
-    sys.setprofile(mine)
+    runs: list[int] = []
+    before = sys.gettrace()
+    watch(mine)
     try:
-        assert _called_by(other) == []
-        assert sys.getprofile() is mine
+        practise(lambda: runs.append(1))
     finally:
-        sys.setprofile(None)
+        watch(None)
+        sys.settrace(before)
+    assert runs == []
