@@ -33,10 +33,9 @@ COALESCE = 30e-6
 #: for two frames alone, such as a context's first value and its result, which come 20 us after each other.
 COALESCE_ALONE = 12e-6
 
-#: So many messages in shared memory are told of together, where they come within so many seconds: waking the
-#: reader for each of 1 MiB took a fifth more time here, and twice as much there.
-LENT_TOGETHER = 4
-LENT_WITHIN = 1e-3
+#: At most so many messages in shared memory are told of together; fewer at the end of the tick. For each
+#: value of 1 MiB that woke its reader alone, that took twice the time, and its sender a fifth more.
+LENT_TOGETHER = 8
 
 #: Bytes handed to the transport at once by the flusher.
 BATCH = 256 * 1024
@@ -130,8 +129,7 @@ class SendingHalf:
             lent = None if self._lending is None else self._lending.lend(frame)
             if lent is not None:
                 frame = lent
-                alone = perf_counter() - self._last_write > LENT_WITHIN
-                lazy = lazy or not (alone or len(self._queue) >= LENT_TOGETHER - 1)
+                lazy = lazy or len(self._queue) < LENT_TOGETHER - 1
             elif isinstance(frame, Gathered) or len(frame) > self.whole_up_to:
                 self._post_in_lane(frame, cid)
                 return
