@@ -20,7 +20,7 @@ NOTSENT_LOWAT = 128 * 1024
 #: Kernel buffers of connections that stay on this host (bytes; Linux doubles it). Left to itself the kernel
 #: lets megabytes pile up at a busy reader, and a small frame waits behind them: beside buffers of
 #: 32 MiB a call took 20 to 40 times as long as an idle one, with this 4 times, at the same rate.
-LOOPBACK_BUFFER = 96 * 1024
+LOOPBACK_BUFFER = 128 * 1024
 
 #: Unsent bytes there: little takes a quarter off the latency of a call beside large values, and nothing off
 #: their rate, because the kernel asks for more while it still has half of it.
