@@ -101,3 +101,13 @@ def test_a_call_with_small_arguments_is_not_looked_at_closely() -> None:
     assert may_gather(m.Start(2, "a:b", "asyncfunc", (1, b"two"), {}))  # type: ignore[arg-type]
     assert may_gather(m.Start(2, "a:b", "asyncfunc", (), {"x": [BIG]}))  # type: ignore[arg-type]
     assert may_gather(m.Start(2, "a:b", "asyncfunc", m.Raw(b"\x90"), m.Raw(b"\x80")))
+
+
+@pytest.mark.parametrize("value", [b"x" * LARGE, [1, "two"], {"a": 1}, (), [None] * 17, 5])
+def test_small_values_are_not_searched(value: object) -> None:
+    assert not may_gather(m.Yield(4, value))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("value", [b"x" * (LARGE + 1), memoryview(b""), [b""], {"a": [1]}, ({},)])
+def test_values_that_may_hold_large_buffers_are(value: object) -> None:
+    assert may_gather(m.Yield(4, value))  # type: ignore[arg-type]
