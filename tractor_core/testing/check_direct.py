@@ -1,13 +1,15 @@
-"""Conformance of connections that move large frames without a copy in between (``DirectConnection``)."""
+"""Conformance of connections that can do more: move large frames without a copy in between
+(``DirectConnection``), pass descriptors (``DescriptorConnection``)."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import cast
 
 import trio
 
-from tractor_core.seams import Buffer, Connection, DirectConnection, Frame, Place, as_direct
+from tractor_core.seams import Buffer, Connection, DirectConnection, Frame, Place, as_direct, as_passing
 
 #: How a frame that wants a place of its own begins, in these checks.
 _MARK = b"to its place:"
@@ -77,6 +79,37 @@ async def check_placing(a: Connection, b: Connection) -> None:
     expected = [frame for frame in frames if isinstance(frame, bytes) and not frame.startswith(_MARK)]
     if [frame for frame in others if not frame.startswith(b"place ")] != expected:
         raise AssertionError("placing: other frames did not arrive as they were sent")
+
+
+async def check_descriptors(a: Connection, b: Connection) -> None:
+    """A descriptor arrives with its frame where it was expected, once, and closed to started processes."""
+    sender, receiver = as_passing(a), as_passing(b)
+    if sender is None or receiver is None:
+        return
+    reading, writing = os.pipe()
+    try:
+        receiver.expect_descriptor()
+        if not sender.send_descriptor(b"with it", writing):
+            raise AssertionError("descriptors: an idle connection took none")
+        sender.send_nowait([b"behind"])
+        frames = [bytes(frame) for frame in await _receive(b, 2)]
+        if frames != [b"with it", b"behind"]:
+            raise AssertionError("descriptors: the frames did not arrive as they were sent")
+        descriptor = receiver.take_descriptor()
+        if descriptor is None or receiver.take_descriptor() is not None:
+            raise AssertionError("descriptors: not exactly one arrived")
+        os.write(descriptor, b"x")
+        inheritable = os.get_inheritable(descriptor)
+        os.close(descriptor)
+        if inheritable or os.read(reading, 2) != b"x":
+            raise AssertionError("descriptors: it is not the one sent, or processes would inherit it")
+        sender.send_descriptor(b"another", writing)
+        await _receive(b, 1)
+        if receiver.take_descriptor() is not None:
+            raise AssertionError("descriptors: one arrived that nobody expected")
+    finally:
+        os.close(reading)
+        os.close(writing)
 
 
 async def _send(sender: Connection, frames: Sequence[Frame]) -> None:

@@ -25,7 +25,7 @@ from tractor_core.errors import FrameTooLarge, TransportClosed
 from tractor_core.seams import Address, Buffer, Connection, Transport, TransportOptions
 from tractor_core.trionics import collapse_eg
 
-from .check_direct import check_gathering, check_placing
+from .check_direct import check_descriptors, check_gathering, check_placing
 
 Pair: TypeAlias = tuple[Connection, Connection]
 #: Makes two connected ends; leaving the context closes what is left of them.
@@ -297,6 +297,7 @@ PAIR_CHECKS: tuple[Callable[[Connection, Connection], Awaitable[None]], ...] = (
     check_frame_limit,
     check_gathering,
     check_placing,
+    check_descriptors,
 )
 
 
