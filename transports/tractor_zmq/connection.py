@@ -22,8 +22,8 @@ _TOTAL = struct.Struct("<Q")
 #: A received frame longer than this is handed out as a view behind its header; copying a shorter one
 #: costs less than the view does.
 _VIEW_ABOVE = 4096
-#: What a peer that keeps to its window can make this side hold (bytes).
-_MOST_HELD = WINDOW + MAX_FRAME + FRAME_COST
+#: What a peer that keeps to its window can send beyond what was reported to it (bytes).
+_MOST_AHEAD = WINDOW + MAX_FRAME + FRAME_COST
 
 
 class Link(Protocol):
@@ -37,6 +37,10 @@ class Link(Protocol):
 
     def check(self) -> None:
         """Read what came meanwhile; owed after each :meth:`transmit`."""
+        ...
+
+    def catch_up(self) -> None:
+        """Read what came meanwhile, as much as one peer that keeps to its window can have sent."""
         ...
 
     def leave(self, *, at_once: bool) -> None:
@@ -53,8 +57,8 @@ class ZmqConnection:
 
     __slots__ = (
         "_closed", "_consumed", "_data", "_ended", "_error", "_flushing", "_granted", "_held", "_inbox",
-        "_largest", "_link", "_receiving", "_reported", "_sent", "_token", "established", "facts", "local",
-        "max_frame", "max_send_frame", "pending", "remote",
+        "_largest", "_link", "_most_held", "_receiving", "_reported", "_sent", "_token", "established",
+        "facts", "local", "max_frame", "max_send_frame", "pending", "remote",
     )  # fmt: skip
 
     def __init__(
@@ -71,7 +75,7 @@ class ZmqConnection:
         self._token = token
         self._data = DATA + token
         self._inbox: list[bytes] = []
-        self._held = 0
+        self._held, self._most_held = 0, _MOST_AHEAD
         self._largest = 0
         # Totals since the beginning, in bytes of credit.
         self._sent = self._granted = self._consumed = self._reported = 0
@@ -156,6 +160,11 @@ class ZmqConnection:
         """Whether nothing more can come from the peer."""
         return self._ended or self._error is not None
 
+    @property
+    def under_way(self) -> int:
+        """What was sent and the peer has not reported as taken (bytes of credit)."""
+        return self._sent - self._granted
+
     def deliver(self, message: bytes) -> None:
         """Take one message that came from the peer."""
         if self._closed or self.over:
@@ -165,8 +174,8 @@ class ZmqConnection:
             return
         size = len(message) - HEADER_SIZE
         self._held += size + FRAME_COST
-        if self._held > _MOST_HELD:
-            self.violated(f"sent {self._held} bytes, over the window of {WINDOW}")
+        if self._held > self._most_held:
+            self.violated(f"sent more than its window of {WINDOW} bytes")
             return
         if size > self._largest:
             self._largest = size
@@ -219,8 +228,13 @@ class ZmqConnection:
             cost = sum(map(len, taken)) + len(taken) * (FRAME_COST - HEADER_SIZE)
             self._held -= cost
         self._consumed += cost
-        if self._consumed - self._reported >= CREDIT_STEP and not self.over:
-            self._report()
+        if self._consumed - self._reported >= CREDIT_STEP:
+            # What was sent without credit must show before there is credit for it.
+            self._most_held = _MOST_AHEAD - (self._consumed - self._reported)
+            self._link.catch_up()
+            if not self.over:
+                self._report()
+        self._most_held = _MOST_AHEAD - (self._consumed - self._reported)
         return [
             memoryview(message)[HEADER_SIZE:] if len(message) > _VIEW_ABOVE else message[HEADER_SIZE:]
             for message in taken

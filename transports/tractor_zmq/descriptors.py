@@ -7,15 +7,21 @@ everything here works on a duplicate, and recognises the connection by its inode
 
 from __future__ import annotations
 
+import fcntl
 import os
 import resource
+import selectors
 import socket
 import struct
 import sys
+import termios
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 _CREDENTIALS = struct.Struct("3i")
+_COUNT = struct.Struct("i")
 #: Descriptors that newcomers leave for everything else in the process.
 _RESERVE = 256
 
@@ -59,15 +65,29 @@ def describe(descriptor: int) -> Wire | None:
 
 def hang_up(descriptor: int, inode: int) -> None:
     """End the connection, if the descriptor still is that one; libzmq then sees the end and cleans up."""
-    duplicate = _duplicate(descriptor)
-    if duplicate is None:
-        return
-    with duplicate:
-        try:
-            if os.fstat(duplicate.fileno()).st_ino == inode:
+    with _still(descriptor, inode) as duplicate:
+        if duplicate is not None:
+            try:
                 duplicate.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass  # it ended by itself
+
+
+def unsent(descriptor: int, inode: int) -> int | None:
+    """Bytes that the system took for the other end, and that are not there yet; None without the connection.
+
+    Where the system does not count them, it is none when there is room for more, and more than any limit
+    when there is not.
+    """
+    with _still(descriptor, inode) as duplicate:
+        if duplicate is None:
+            return None
+        try:
+            # Linux calls it SIOCOUTQ where it is about sockets.
+            counted = fcntl.ioctl(duplicate, termios.TIOCOUTQ, bytes(_COUNT.size))
         except OSError:
-            pass  # it ended by itself
+            return 0 if _has_room(duplicate) else sys.maxsize
+        return int(_COUNT.unpack(counted)[0])
 
 
 def is_scarce(descriptor: int) -> bool:
@@ -77,6 +97,23 @@ def is_scarce(descriptor: int) -> bool:
     """
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return limit != resource.RLIM_INFINITY and descriptor >= limit - min(_RESERVE, limit // 4)
+
+
+def _has_room(sock: socket.socket) -> bool:
+    with selectors.DefaultSelector() as selector:
+        selector.register(sock, selectors.EVENT_WRITE)
+        return bool(selector.select(0))
+
+
+@contextmanager
+def _still(descriptor: int, inode: int) -> Iterator[socket.socket | None]:
+    """The connection, if the descriptor still is that one; else None."""
+    duplicate = _duplicate(descriptor)
+    if duplicate is None:
+        yield None
+        return
+    with duplicate:
+        yield duplicate if os.fstat(duplicate.fileno()).st_ino == inode else None
 
 
 def _duplicate(descriptor: int) -> socket.socket | None:

@@ -16,10 +16,12 @@ from .connection import ZmqConnection
 from .descriptors import Wire, describe
 from .hub import CLOSING, opening
 from .keys import DiallerKeys
+from .lingering import Outflow
 from .options import (
     GOODBYE_LINGER,
     HELLO,
     LINGER,
+    LOOK_AHEAD,
     PROTOCOL,
     TOKEN_SIZE,
     Event,
@@ -64,6 +66,7 @@ class DealerLink:
         self._options = options
         self._connection: ZmqConnection | None = None
         self._descriptor = -1
+        self._wire: Wire | None = None
         self._state = 0
         self._failure: Exception | None = None
         self._lost = False
@@ -92,7 +95,8 @@ class DealerLink:
             await self.pump.until(Seat(), lambda: self._state or self._failure)
             if self._failure is not None:
                 raise self._failure
-            local, facts = describe_ends(self._describe())
+            self._wire = self._describe()
+            local, facts = describe_ends(self._wire)
             token = secrets.token_bytes(TOKEN_SIZE)
             connection = ZmqConnection(self, token, local, self._remote, facts, self._options.handshake_frame)
             self.transmit(HELLO + token + PROTOCOL)
@@ -121,15 +125,26 @@ class DealerLink:
     def check(self) -> None:
         self.pump.check(self._socket)
 
+    def catch_up(self) -> None:
+        connection = self._connection
+        for _ in range(LOOK_AHEAD // _BATCH):
+            if connection is None or connection.over or self._read(connection) < _BATCH:
+                return
+
     def leave(self, *, at_once: bool) -> None:
         """Close the sockets. Idempotent."""
         if self.pump.closed:
             return
         self.pump.close()
         self._read_events()
-        nobody = self._connection is None or self._lost
-        linger = 0 if nobody else GOODBYE_LINGER if at_once else LINGER
-        self._hub.close(self._socket, self._monitor, linger)
+        connection, wire = self._connection, self._wire
+        if connection is None or wire is None or connection.over or self._lost:
+            # Nobody will read what is still to be written.
+            self._hub.close(self._socket, self._monitor, 0)
+        else:
+            outflow = Outflow(self._descriptor, wire, connection.under_way)
+            linger = GOODBYE_LINGER if at_once else LINGER
+            self._hub.dismiss(self._socket, self._monitor, outflow, linger)
         self._hub.release()
 
     # -- inside -------------------------------------------------------------------------------------

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import itertools
 import os
-import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 import trio
 import zmq
 
+from .lingering import Farewell, Lingering, Outflow, close
 from .options import readable
 
 #: Sockets in one context: a dialled connection needs three.
@@ -39,6 +40,7 @@ class Hub:
     def __init__(self) -> None:
         self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self.context.set(zmq.MAX_SOCKETS, MAX_SOCKETS)
+        self._lingering = Lingering(self.context.term)
         self._users = 0
         self._serial = itertools.count()
         #: By the ZAP domain of a listener: the public keys it admits.
@@ -64,9 +66,7 @@ class Hub:
         _current.set(None)
         if self._zap is not None:
             self._zap.close(0)
-        # Ending waits for goodbyes that are still to be written, at most the LINGER of the sockets. No
-        # daemon: the interpreter would exit under it, and the goodbyes would be lost.
-        threading.Thread(target=self.context.term, name="tractor_zmq linger").start()
+        self._lingering.finish()
 
     def monitor(self, sock: zmq.Socket[bytes], events: int) -> zmq.Socket[bytes]:
         """A socket that reports what happens to the connections of ``sock``."""
@@ -84,11 +84,20 @@ class Hub:
         return monitor
 
     def close(self, sock: zmq.Socket[bytes], monitor: zmq.Socket[bytes], linger: int) -> None:
-        """Close a socket that is monitored; it may write for ``linger`` milliseconds more."""
-        # In this order: libzmq's thread waits for room in a monitor that nobody reads, for ever.
-        sock.monitor(None, 0)
-        monitor.close(0)
-        sock.close(linger)
+        """Close a monitored socket; it may write for ``linger`` milliseconds more.
+
+        Only where nothing is stuck, or ``linger`` is 0: see lingering.py.
+        """
+        close(sock, monitor, linger)
+
+    def dismiss(
+        self, sock: zmq.Socket[bytes], monitor: zmq.Socket[bytes], outflow: Outflow, linger: int
+    ) -> None:
+        """Close a monitored socket with one connection: when that has written all, or after ``linger`` ms."""
+        if outflow.is_dry(time.monotonic()):
+            close(sock, monitor, linger)
+        else:
+            self._lingering.take(Farewell(sock, monitor, outflow, linger))
 
     def open_domain(self, admitted: frozenset[bytes]) -> bytes:
         """A ZAP domain for a listener that admits these public keys."""

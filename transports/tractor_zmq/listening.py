@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from typing import NoReturn
@@ -24,7 +25,8 @@ from .connection import ZmqConnection
 from .descriptors import Wire
 from .hub import opening
 from .keys import ListenerKeys
-from .options import HEADER_SIZE, HELLO, LINGER, PROTOCOL, Event, configure, read_event, readable
+from .lingering import LOOK_INTERVAL, Outflow
+from .options import HEADER_SIZE, HELLO, LINGER, LOOK_AHEAD, PROTOCOL, Event, configure, read_event, readable
 from .pump import Pump, Seat
 from .visitors import Visitor, Visitors
 
@@ -32,8 +34,10 @@ from .visitors import Visitor, Visitors
 _BATCH = 512
 #: While messages keep coming, every so manieth round looks at the other sockets too.
 _GLANCE = 8
-#: How long aclose() waits for libzmq's thread to stop listening (seconds). It takes a millisecond.
+#: How long aclose() waits for libzmq's thread to hang up, and to stop listening (seconds): a millisecond.
 _UNBIND_TIMEOUT = 1.0
+#: As much of that as passes without other tasks having their turn (milliseconds).
+_UNBIND_AT_ONCE = 20
 
 _WATCHED = Event.ACCEPTED | Event.CLOSED | Event.DISCONNECTED
 
@@ -59,6 +63,9 @@ class RouterLink:
 
     def check(self) -> None:
         self._listener.check()
+
+    def catch_up(self) -> None:
+        self._listener.catch_up(self.connection)
 
     def leave(self, *, at_once: bool) -> None:
         self._listener.part_from(self, at_once=at_once and self.connection.over)
@@ -170,6 +177,12 @@ class ZmqListener:
     def check(self) -> None:
         """Read what came while sending."""
         self.pump.check(self._socket)
+
+    def catch_up(self, connection: ZmqConnection) -> None:
+        """Read what came; see ``Link``."""
+        for _ in range(LOOK_AHEAD // _BATCH):
+            if connection.over or self._read_messages() < _BATCH:
+                return
 
     def part_from(self, link: RouterLink, *, at_once: bool) -> None:
         """End a peer's connection: now, or when it had time to read the goodbye."""
@@ -300,12 +313,67 @@ class ZmqListener:
         """Unbind, and wait until libzmq's own thread has: only then is the address free."""
         if not self.pump.closed:
             try:
-                self._socket.unbind(self._endpoint)
-                with trio.CancelScope(shield=True), trio.move_on_after(_UNBIND_TIMEOUT):
-                    await self.pump.until(Seat(), lambda: self._stopped or self.pump.closed)
+                with trio.CancelScope(shield=True):
+                    await self._see_off()
+                    if not self.pump.closed:
+                        await self._unbind()
             finally:
                 self._release()
         await checkpoint()
+
+    async def _see_off(self) -> None:
+        """Wait until what the peers were sent has left libzmq, and hang up on those that do not take it.
+
+        Unbinding closes all that libzmq accepted, and so must happen when nothing is stuck; see lingering.py.
+        """
+        present = self._visitors.present()
+        outflows = {visitor: self._outflow(visitor) for visitor in present if visitor.wire is not None}
+        for visitor, outflow in outflows.items():
+            if outflow is None:
+                visitor.hang_up()
+        with trio.move_on_after(LINGER / 1000):
+            while stuck := self._stuck(outflows):
+                with trio.move_on_after(LOOK_INTERVAL):
+                    await self._until_gone(stuck)
+        for visitor in (stuck := self._stuck(outflows)):
+            visitor.hang_up()
+        with trio.move_on_after(_UNBIND_TIMEOUT):
+            await self._until_gone(stuck)
+        if self._stuck(outflows) and not self.pump.closed:
+            self._socket.setsockopt(zmq.LINGER, 0)
+
+    def _outflow(self, visitor: Visitor) -> Outflow | None:
+        """What is to be waited for; None where there is nothing to say to somebody."""
+        if visitor.wire is None or visitor.link is None or visitor.link.connection.over:
+            return None
+        return Outflow(visitor.descriptor, visitor.wire, visitor.link.connection.under_way)
+
+    def _stuck(self, outflows: dict[Visitor, Outflow | None]) -> list[Visitor]:
+        """Those that are still there and to whom something is still to be written, or nothing at all."""
+        now = time.monotonic()
+        return [
+            visitor
+            for visitor, outflow in outflows.items()
+            if self._visitors.at(visitor.descriptor) is visitor
+            and (outflow is None or not outflow.is_dry(now))
+        ]
+
+    async def _until_gone(self, visitors: list[Visitor]) -> None:
+        at = self._visitors.at
+        await self.pump.until(
+            Seat(),
+            lambda: self.pump.closed or all(at(visitor.descriptor) is not visitor for visitor in visitors),
+        )
+
+    async def _unbind(self) -> None:
+        """Free the address. Whatever computes meanwhile would leave what was accepted half closed."""
+        self._socket.unbind(self._endpoint)
+        patience = time.monotonic() + _UNBIND_AT_ONCE / 1000
+        while not self._stopped and time.monotonic() < patience:
+            self._monitor.poll(_UNBIND_AT_ONCE)
+            self._read_events()
+        with trio.move_on_after(_UNBIND_TIMEOUT):
+            await self.pump.until(Seat(), lambda: self._stopped or self.pump.closed)
 
     def _release(self) -> None:
         """Close the sockets; goodbyes are still written. Idempotent."""
@@ -315,7 +383,8 @@ class ZmqListener:
         for link in self._by_identity.values():
             link.connection.cut(OSError(errno.ESHUTDOWN, os.strerror(errno.ESHUTDOWN)))
         self._by_identity.clear()
-        self._hub.close(self._socket, self._monitor, LINGER)
+        linger = int(self._socket.get(zmq.LINGER))
+        self._hub.close(self._socket, self._monitor, linger)
         self._hub.close_domain(self._domain)
         self._hub.release()
 

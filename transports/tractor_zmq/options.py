@@ -16,6 +16,8 @@ WINDOW = 1024 * 1024
 FRAME_COST = 256
 #: A receiver reports what it took when it amounts to this (bytes).
 CREDIT_STEP = WINDOW // 4
+#: Before that it reads so many messages if there are: more than are ever under way from an honest peer.
+LOOK_AHEAD = 2 * WINDOW // FRAME_COST
 
 #: The kinds of message, and what all begin with: kind and token.
 HELLO, DATA, CREDIT, END = b"\x01", b"\x02", b"\x03", b"\x04"
@@ -35,8 +37,11 @@ HEARTBEAT_TIMEOUT = 3000
 
 #: Around a message of ours: flags, nonce and authenticator of CURVE.
 _CURVE_OVERHEAD = 64
-#: Messages libzmq queues per peer and direction. Credit keeps every honest peer well below.
-_QUEUE = 2 * WINDOW // FRAME_COST
+#: Messages libzmq queues for one peer. Credit keeps it well below, as long as the peer reads.
+_SEND_QUEUE = 2 * WINDOW // FRAME_COST
+#: And from one peer: without a limit. At one, libzmq stops listening to the peer, and where that then dies,
+#: its next heartbeat ends this process; see lingering.py. What comes beyond the credit ends the connection.
+_RECEIVE_QUEUE = 0
 
 _POLLIN = int(zmq.POLLIN)
 _EVENT = struct.Struct("=Hi")
@@ -73,8 +78,8 @@ def configure(sock: zmq.Socket[bytes], handshake_timeout: float) -> None:
     """Set what both sides have in common; ``handshake_timeout`` in seconds."""
     sock.setsockopt(zmq.LINGER, LINGER)
     sock.setsockopt(zmq.MAXMSGSIZE, HEADER_SIZE + MAX_FRAME + _CURVE_OVERHEAD)
-    sock.setsockopt(zmq.SNDHWM, _QUEUE)
-    sock.setsockopt(zmq.RCVHWM, _QUEUE)
+    sock.setsockopt(zmq.SNDHWM, _SEND_QUEUE)
+    sock.setsockopt(zmq.RCVHWM, _RECEIVE_QUEUE)
     sock.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_INTERVAL)
     sock.setsockopt(zmq.HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT)
     sock.setsockopt(zmq.HANDSHAKE_IVL, max(1, int(handshake_timeout * 1000)))

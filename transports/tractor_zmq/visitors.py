@@ -76,6 +76,10 @@ class Visitors:
         """Who has this descriptor now; one that is gone already if nobody does."""
         return self._present.get(descriptor) or Visitor(descriptor, None)
 
+    def present(self) -> list[Visitor]:
+        """Everybody who has not gone yet."""
+        return list(self._present.values())
+
     def watch(self, visitor: Visitor, seconds: float) -> None:
         """Hang up on it after so long, unless it was acquitted or has gone."""
         visitor.deadline = trio.current_time() + seconds

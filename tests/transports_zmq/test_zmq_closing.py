@@ -1,0 +1,163 @@
+"""What libzmq does with a connection that is closed or not read, when the peer is killed then.
+
+Where an engine's input is stopped, libzmq 4.3 ends the process at the next heartbeat.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+import zmq
+from zmq_brute import begin, hesitant_socket
+from zmq_victim import FRAMES
+
+from tractor_core.seams.socket_paths import fresh_path
+from tractor_zmq.options import DATA, END
+
+HERE = Path(__file__).parent
+
+
+class Program:
+    """A script of this directory; it says what it does, a line each."""
+
+    def __init__(self, script: str, role: str, place: str) -> None:
+        self.role = role
+        self.process = subprocess.Popen(
+            [sys.executable, str(HERE / script), role, place],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+
+    def hears(self) -> str:
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().strip()
+
+    def told(self, line: str) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def ends(self) -> list[str]:
+        """Wait for it, and insist that all is well; what it said last."""
+        said, complaints = self.process.communicate(timeout=10)
+        assert self.process.returncode == 0, complaints
+        return said.splitlines()
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[[str, str, str], Program]]:
+    with ExitStack() as stack:
+
+        def start(script: str, role: str, place: str) -> Program:
+            program = Program(script, role, place)
+            stack.enter_context(program.process)
+            stack.callback(program.process.kill)
+            return program
+
+        yield start
+
+
+@contextmanager
+def socket_file() -> Iterator[str]:
+    path = fresh_path()
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        yield str(path)
+    finally:
+        path.unlink(missing_ok=True)
+        Path(f"{path}.lock").unlink(missing_ok=True)
+
+
+def meet(start: Callable[[str, str, str], Program], role: str, path: str) -> tuple[Program, Program]:
+    """The victim in this role, and the peer that it is connected to."""
+    if role.endswith("listen"):
+        victim = start("zmq_victim.py", role, f"zmq+ipc://{path}")
+        assert victim.hears().endswith(path)
+        brute = start("zmq_brute.py", "dial", f"ipc://{path}")
+    else:
+        brute = start("zmq_brute.py", "listen", f"ipc://{path}")
+        assert brute.hears() == "bound"
+        victim = start("zmq_victim.py", role, f"zmq+ipc://{path}")
+    assert brute.hears() == "up"
+    return victim, brute
+
+
+@pytest.mark.parametrize("role", ["compute-dial", "compute-listen"])
+def test_a_flood_while_we_compute_from_a_peer_that_is_then_killed(
+    start: Callable[[str, str, str], Program], role: str
+) -> None:
+    """That is noticed as a violation when read, also by who reads as fast as it can."""
+    with socket_file() as path:
+        victim, brute = meet(start, role, path)
+        assert victim.hears() == "away"
+        brute.told("go")
+        assert brute.hears() == "sent"
+        time.sleep(0.2)  # libzmq's threads move that; nothing tells when they have
+        brute.kill()
+        said = victim.ends()
+    assert "more than its window" in said[0]
+    assert said[-1] == "the end"
+
+
+@pytest.mark.parametrize("role", ["dial", "listen"])
+def test_a_peer_that_is_killed_while_we_linger(start: Callable[[str, str, str], Program], role: str) -> None:
+    """It had taken nothing, and sends on: what was closed is stuck."""
+    with socket_file() as path:
+        victim, brute = meet(start, role, path)
+        assert victim.hears() == "closed"
+        brute.told("go")
+        assert brute.hears() == "sent"
+        time.sleep(0.2)
+        brute.kill()
+        began = time.monotonic()
+        assert victim.ends()[-1] == "the end"
+        if role == "dial":
+            assert time.monotonic() - began < 1.2  # there is nobody left to linger for
+
+
+def test_a_peer_that_is_killed_while_we_unbind(start: Callable[[str, str, str], Program]) -> None:
+    """Another task computes from then on, so that this one cannot go on with it."""
+    with socket_file() as path:
+        victim, brute = meet(start, "listen", path)
+        assert victim.hears() == "closed"
+        assert victim.hears() == "unbinding"
+        brute.told("go")
+        assert brute.hears() == "sent"
+        time.sleep(0.2)
+        brute.kill()
+        assert victim.ends() == ["the end"]
+
+
+@pytest.mark.parametrize("role", ["dial", "listen"])
+def test_what_was_sent_last_reaches_who_reads_late(
+    start: Callable[[str, str, str], Program], role: str
+) -> None:
+    """A window full, most of which is with libzmq still when everything here has been closed."""
+    peer = "listen" if role == "dial" else "dial"
+    with socket_file() as path, zmq.Context() as context, hesitant_socket(context, peer) as sock:
+        if role == "dial":
+            sock.bind(f"ipc://{path}")
+        victim = start("zmq_victim.py", role, f"zmq+ipc://{path}")
+        if role == "listen":
+            assert victim.hears().endswith(path)
+        *_, token = begin(sock, peer, f"ipc://{path}")
+        assert victim.hears() == "closed"
+        time.sleep(0.4)
+        received = []
+        for _ in range(FRAMES + 1):
+            assert sock.poll(5000)
+            received.append(sock.recv_multipart()[-1])
+        sock.close()
+        assert victim.ends()[-1] == "the end"
+    numbers = [b"%d" % number for number in range(FRAMES)]
+    assert [message[:18] for message in received[:FRAMES]] == [DATA + token + number for number in numbers]
+    assert received[FRAMES] == END + token
