@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import count
@@ -64,6 +65,8 @@ async def ticker(ctx: tractor.Context, interval: float) -> None:
     """Send a number every ``interval`` seconds until cancelled."""
     await ctx.started()
     async with ctx.open_stream(overflow="block") as stream:
+        # A thousand that were opened at once would go on in step, all their values in one tick.
+        await trio.sleep(random.random() * interval)
         for number in count():
             await stream.send(number)
             await trio.sleep(interval)
