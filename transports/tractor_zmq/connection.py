@@ -228,13 +228,12 @@ class ZmqConnection:
             cost = sum(map(len, taken)) + len(taken) * (FRAME_COST - HEADER_SIZE)
             self._held -= cost
         self._consumed += cost
+        self._most_held = _MOST_AHEAD - (self._consumed - self._reported)
         if self._consumed - self._reported >= CREDIT_STEP:
             # What was sent without credit must show before there is credit for it.
-            self._most_held = _MOST_AHEAD - (self._consumed - self._reported)
             self._link.catch_up()
             if not self.over:
                 self._report()
-        self._most_held = _MOST_AHEAD - (self._consumed - self._reported)
         return [
             memoryview(message)[HEADER_SIZE:] if len(message) > _VIEW_ABOVE else message[HEADER_SIZE:]
             for message in taken
@@ -254,6 +253,8 @@ class ZmqConnection:
 
     def _report(self) -> None:
         self._reported = self._consumed
+        # At once: the peer may have used it when this looks for messages again, right behind the sending.
+        self._most_held = _MOST_AHEAD
         try:
             self._link.transmit(CREDIT + self._token + _TOTAL.pack(self._consumed))
         except zmq.ZMQError as exc:
