@@ -56,7 +56,7 @@ OF_FILES = ("uds", "zmq+ipc")
 ENCRYPTED = ("tls", "wss")
 
 #: How many processes share the whole suite, or a way of ``every_way.py``: about half of it waits.
-TOGETHER = int(os.environ.get("TESTS_TOGETHER", "1"))
+TOGETHER = int(os.environ.get("TESTS_TOGETHER", "2"))
 
 #: Into how many shares the ports are divided: as many processes may run tests side by side.
 SHARES = 16
