@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
@@ -13,9 +15,23 @@ import trio.testing
 
 import tractor_core as tractor
 from tractor_core.msg import types as m
+from tractor_core.plugin.manager import PluginManager
 from tractor_core.runtime import workers
+from tractor_core.seams import hookimpl
 
 VARIABLE: ContextVar[str] = ContextVar("VARIABLE", default="untouched")
+
+HELD: ContextVar[object] = ContextVar("HELD")
+
+#: What :func:`hold` has set.
+SET: weakref.WeakSet[type] = weakref.WeakSet()
+
+
+async def hold() -> None:
+    """Set a context variable to what nothing else refers to."""
+    value = type("Value", (), {})
+    HELD.set(value)
+    SET.add(value)
 
 
 #: Every task that one of these functions ran in; kept, so that no other has its identity.
@@ -58,8 +74,13 @@ async def leave_a_scope_open() -> None:
 
 
 @asynccontextmanager
-async def tree(name: str) -> AsyncIterator[tractor.Portal]:
-    async with tractor.open_nursery(registry_addrs=[f"mem://{name}"], start_method="inproc") as nursery:
+async def tree(name: str, *hooks: object) -> AsyncIterator[tractor.Portal]:
+    plugins = PluginManager.from_environment()
+    for number, hook in enumerate(hooks):
+        plugins.register(hook, f"test-{number}")
+    async with tractor.open_nursery(
+        registry_addrs=[f"mem://{name}"], start_method="inproc", enable_modules=[__name__], plugins=plugins
+    ) as nursery:
         yield await nursery.start_actor("worker", enable_modules=[__name__])
         await nursery.cancel()
 
@@ -72,6 +93,14 @@ async def test_one_task_runs_one_call_after_the_other(autojump_clock: trio.testi
 async def test_a_call_sees_no_context_variable_of_another(autojump_clock: trio.testing.MockClock) -> None:
     async with tree("variables") as portal:
         assert [await portal.run(set_variable, text) for text in "abc"] == ["untouched"] * 3
+
+
+async def test_what_a_call_has_set_is_gone_with_it(autojump_clock: trio.testing.MockClock) -> None:
+    async with tree("held") as portal:
+        await portal.run(hold)
+        await trio.testing.wait_all_tasks_blocked()
+        gc.collect()
+        assert not SET
 
 
 async def test_the_task_is_named_by_what_it_runs(autojump_clock: trio.testing.MockClock) -> None:
@@ -134,6 +163,33 @@ async def test_where_trio_says_nothing_of_scopes_no_task_runs_two_calls(
     monkeypatch.setattr(workers, "_innermost_scope", lambda task: None)
     async with tree("silent") as portal:
         assert not await burst(portal, 2) & await burst(portal, 2)
+
+
+class Bounding:
+    """Bounds each call that is served, and keeps its scope."""
+
+    scope: trio.CancelScope
+
+    @hookimpl
+    def tractor_dialog_opened(self, context: Any) -> None:
+        if context.side == "child":
+            self.scope = context.scope
+            self.scope.deadline = trio.current_time() + 3
+
+
+async def test_what_a_hook_does_to_a_call_concerns_no_other(autojump_clock: trio.testing.MockClock) -> None:
+    bounding = Bounding()
+    async with tree("bounded", bounding), tractor.open_portal("mem://bounded") as own:
+        first = await own.run(which_task)
+        late = bounding.scope
+        await trio.sleep(5)
+        assert await own.run(nap, 2) != first
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(own.run, nap, 2)
+            await trio.sleep(1)
+            late.cancel()
+        with pytest.raises(tractor.ContextCancelled):
+            await own.run(nap, 4)
 
 
 async def burst(portal: tractor.Portal, callers: int) -> set[int]:

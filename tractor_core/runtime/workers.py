@@ -3,12 +3,13 @@
 A task of its own for each call costs 10 us with the scope that cancels it, more than all the rest of a small
 call; one that is there already costs 2.3 us. A call notices nothing of those before it: it has context
 variables of its own, and a worker is used again only after a call that returned its result and left the
-worker as it found it.
+worker as it found it. Where hooks are told of calls none is: they see the scope, and may do with it at any
+time what concerns that one call.
 """
 
 from __future__ import annotations
 
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any, Final
 
 import trio
@@ -38,6 +39,8 @@ class Workers:
         self.actor = actor
         #: Who has nothing to do; the last to become so has the next call.
         self.idle: list[Worker] = []
+        #: Theirs meanwhile: what the last call has set lives no longer than the call.
+        self.context = Context()
 
     def run(self, served: ServedCall, name: str) -> None:
         """Run a call soon, with the context variables of whoever calls this; ``name`` is its task's."""
@@ -88,11 +91,12 @@ class Worker:
             answer, error = None, raised
         served = self._served
         assert served is not None
+        actor = self._workers.actor
         try:
-            conclude(self._workers.actor, served, answer, error)
+            conclude(actor, served, answer, error)
         finally:
-            if self._workers.actor.plugins.dialog_closed:
-                self._notify_closed(served)
+            if actor.plugins.dialog_closed:
+                actor.plugins.notify("tractor_dialog_closed", context=served, outcome=error_of(served.dialog))
 
     async def _serve(self) -> Answer | None:
         """Run the call; None where it was answered, or what to answer once its scope has been left."""
@@ -118,6 +122,8 @@ class Worker:
             or served.failure is not None
             or untouched is None
             or _innermost_scope(self.task) is not untouched
+            or plugins.dialog_opened
+            or plugins.dialog_closed
             or len(self._workers.idle) >= KEPT
         ):
             return result, frame
@@ -125,19 +131,15 @@ class Worker:
         channel.dialogs.pop(cid, None)
         if frame is not None:
             send_result(served, result, frame)
-        if plugins.dialog_closed:
-            self._notify_closed(served)
         return None
-
-    def _notify_closed(self, served: ServedCall) -> None:
-        plugins = self._workers.actor.plugins
-        plugins.notify("tractor_dialog_closed", context=served, outcome=error_of(served.dialog))
 
     def _rest(self) -> None:
         """Be there for another call."""
         self._served = None
-        self.task.name = _IDLE_NAME
-        self._workers.idle.append(self)
+        task, workers = self.task, self._workers
+        task.name = _IDLE_NAME
+        task.context = workers.context
+        workers.idle.append(self)
 
     def _abort(self, _: Any) -> trio.lowlevel.Abort:
         self._workers.idle.remove(self)
