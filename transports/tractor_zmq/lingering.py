@@ -132,21 +132,26 @@ class Lingering:
 
     def _run(self) -> None:
         leaving: list[Farewell] = []
-        while self._collect(leaving):
+        while (finishing := self._collect(leaving)) is None:
             leaving = [farewell for farewell in leaving if not farewell.try_to_end()]
             if leaving:
                 time.sleep(LOOK_INTERVAL)
-        if self._finishing:
+        if finishing:
             # Waits for what the sockets have been given and not written: at most their LINGER.
             self._end_context()
 
-    def _collect(self, leaving: list[Farewell]) -> bool:
-        """Add what has arrived; False when there is nothing to do, and others may start the thread anew."""
+    def _collect(self, leaving: list[Farewell]) -> bool | None:
+        """Add what has arrived. Where there is nothing to do, whether that is so for good.
+
+        If not, another one is started when there is, and it ends the context: twice at a time would be fatal.
+        """
         with self._lock:
             leaving += self._arrived
             self._arrived.clear()
-            self._at_work = bool(leaving) or self._finishing
-            return bool(leaving)
+            if leaving:
+                return None
+            self._at_work = self._finishing
+            return self._finishing
 
 
 def close(sock: zmq.Socket[bytes], monitor: zmq.Socket[bytes], linger: int) -> None:
