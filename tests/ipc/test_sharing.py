@@ -10,7 +10,7 @@ import os
 import socket
 import tempfile
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -20,12 +20,15 @@ import trio.testing
 
 from tractor_core.errors import TransportClosed
 from tractor_core.ipc.channel import Channel
+from tractor_core.ipc.cookie import derive_key
+from tractor_core.ipc.handshake import accept_handshake
 from tractor_core.ipc.limits import Limits
 from tractor_core.msg import types as m
 from tractor_core.msg.codec import wire_codec
-from tractor_core.protocol.handshake import Peer
+from tractor_core.protocol.auth import OneTimeSecrets
+from tractor_core.protocol.handshake import Identity, Peer
 from tractor_core.protocol.lending import BYTES_PER_PLACE
-from tractor_core.seams import Address, PeerFacts, SocketConnection
+from tractor_core.seams import Address, Buffer, PeerFacts, SocketConnection, TransportOptions
 from tractor_uds.descriptors import UdsConnection
 
 MIB = 1024 * 1024
@@ -418,6 +421,53 @@ async def test_who_lies_loses_its_channel_and_leaves_nothing(kind: str) -> None:
     gc.collect()
     assert len(os.listdir("/proc/self/fd")) == before
     assert mapped() == 0
+
+
+class Hasty(UdsConnection):
+    """Asks for memory in one breath with the end of the handshake, and then says what is no message."""
+
+    _sent = 0
+
+    def send_nowait(self, frames: Sequence[Buffer]) -> int:
+        self._sent += 1
+        if self._sent < 2:
+            return super().send_nowait(frames)
+        super().send_nowait([*frames, wire_codec().encode(m.Invite()), b"\xc1"])
+        return len(frames)
+
+
+class Pair:
+    """A transport, and the plugins that have it: dials the other end of ``sock``."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+
+    def transport(self, _: str) -> Pair:
+        return self
+
+    async def connect(self, address: Address, options: TransportOptions) -> UdsConnection:
+        return UdsConnection(self._sock, HERE, HERE, facts=FACTS, max_frame=options.handshake_frame)
+
+
+async def test_who_lies_from_the_first_moment_on_leaves_nothing() -> None:
+    key = "a key of the test's own"
+    gc.collect()
+    gc.disable()  # what would be left may be found by it later, or never
+    try:
+        before = len(os.listdir("/proc/self/fd"))
+        near, far = socket.socketpair()
+        hasty = Hasty(far, HERE, HERE, facts=FACTS, max_frame=MIB)
+        me = Identity(m.Aid("hasty", "h" * 32), derive_key(key.encode(), "the test"), key_explicit=True)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(accept_handshake, hasty, me, LIMITS, OneTimeSecrets())
+            with pytest.raises(TransportClosed, match="not a message"):
+                pair: Any = Pair(near)
+                await Channel.from_addr(HERE, auth_key=key, plugins=pair, limits=LIMITS)
+        hasty.abort()
+        assert mapped() == 0
+        assert len(os.listdir("/proc/self/fd")) == before
+    finally:
+        gc.enable()
 
 
 async def test_giving_back_twice_ends_the_channel() -> None:

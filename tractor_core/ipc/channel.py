@@ -166,12 +166,16 @@ class Channel(SendingHalf):
         connection = await transport.connect(parsed, options)
         try:
             peer, leftover = await dial_handshake(connection, Identity(aid, key, explicit), limits)
-            channel = cls(connection, peer, limits, dialled=True)
-            channel._raw = True
-            channel._keep(leftover)
         except BaseException:
             connection.abort()
             raise
+        channel = cls(connection, peer, limits, dialled=True)
+        channel._raw = True
+        try:
+            channel._keep(leftover)
+        except _ENDINGS as error:
+            channel._fail(channel._reason(error))
+            raise channel._refusal() from None
         return channel
 
     # -- facts ------------------------------------------------------------------------------------

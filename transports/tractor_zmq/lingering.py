@@ -143,7 +143,7 @@ class Lingering:
     def _collect(self, leaving: list[Farewell]) -> bool | None:
         """Add what has arrived. Where there is nothing to do, whether that is so for good.
 
-        If not, another one is started when there is, and it ends the context: twice at a time would be fatal.
+        If not, another thread is started when there is, which ends the context: two at once would be fatal.
         """
         with self._lock:
             leaving += self._arrived
