@@ -19,6 +19,9 @@ PROGRAM = textwrap.dedent("""
     import trio
     from tractor_core.app.rehearsal import rehearse
 
+    # As a module of the program's might; what it says would be seen.
+    logging.basicConfig(level=1)
+
     def state():
         gc.collect()
         return {
@@ -41,6 +44,7 @@ PROGRAM = textwrap.dedent("""
                 for name, logger in logging.root.manager.loggerDict.items()
                 if isinstance(logger, logging.Logger)
             },
+            "log": [logging.root.manager.disable, logging.root.isEnabledFor(1)],
             "warnings": len(warnings.filters),
             "hooks": [str(sys.get_asyncgen_hooks()), str(sys.getprofile()), str(sys.gettrace())],
             "excepthooks": [str(sys.excepthook), str(sys.unraisablehook), str(threading.excepthook)],

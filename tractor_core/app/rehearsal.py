@@ -12,8 +12,10 @@ the process, and knows no plugin but its own.
 from __future__ import annotations
 
 import contextvars
+import logging
 import os
 import socket
+import sys
 from typing import Final, NoReturn
 
 import trio
@@ -49,7 +51,13 @@ _listeners: Final[trio.lowlevel.RunVar[dict[Address, PairListener]]] = trio.lowl
 
 def rehearse() -> None:
     """Start an actor, call it, and end it. Raises whatever goes wrong; leaves nothing behind in any case."""
-    contextvars.Context().run(trio.run, _rehearse)
+    disabled = logging.root.manager.disable
+    # What was imported before may have set up handlers, and no such actor is the program's.
+    logging.disable(sys.maxsize)
+    try:
+        contextvars.Context().run(trio.run, _rehearse)
+    finally:
+        logging.disable(disabled)
 
 
 async def answer(value: int) -> int:
