@@ -252,16 +252,29 @@ async def test_the_smaller_of_both_limits_counts() -> None:
         assert one.shared == 2
 
 
-async def test_without_a_descriptor_left_it_goes_as_always(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("who", ["borrower", "lender"])
+async def test_without_a_descriptor_left_it_goes_as_always(monkeypatch: pytest.MonkeyPatch, who: str) -> None:
+    create, asked = os.memfd_create, 0
+
     def none_left(name: str, flags: int) -> int:
+        nonlocal asked
+        asked += not flags & 0x8  # where it fails it is tried again without this flag
+        if who == "lender" and asked == 0:
+            asked += 1
+            return create(name, flags)
         raise OSError(24, "Too many open files")
 
     monkeypatch.setattr(os, "memfd_create", none_left)
     async with channels() as (one, other):
         await sent(one, other, value(0), value(1))
+        assert asked
         found = await sent(one, other, value(1))
         assert VIEW(found[0].pld) == b"\x01" * MIB
         assert (one.shared, other.shared) == (0, 0)
+        monkeypatch.setattr(os, "memfd_create", create)
+        await sent(one, other, value(1), value(2), value(3))
+        # Who could not take any asks as soon as it can; who could not make any was asked once.
+        assert (one.shared > 0) == (who == "borrower")
 
 
 async def test_while_the_path_is_full_the_memory_waits_for_its_turn() -> None:

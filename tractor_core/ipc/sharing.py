@@ -23,7 +23,7 @@ from tractor_core.msg.gathered import Gathered
 from tractor_core.protocol.handshake import Peer
 from tractor_core.protocol.lending import GRANULE, Borrower, Lender, LendingError
 from tractor_core.seams import Connection, DescriptorConnection, as_passing
-from tractor_core.seams.shared_memory import AVAILABLE, PeerMemory, create_memory
+from tractor_core.seams.shared_memory import AVAILABLE, PeerMemory, can_hold, create_memory
 
 from .limits import Limits
 
@@ -64,7 +64,7 @@ def sharing_with(peer: Peer, connection: Connection, limits: Limits) -> tuple[Le
         return None
     if peer.role != "tree" or peer.codec != "msgpack":
         return None
-    return Lending(passing, size), Borrowing(passing, limits)
+    return Lending(passing, size), Borrowing(passing, size, limits)
 
 
 class Lending:
@@ -151,10 +151,11 @@ class Lending:
 
 
 class Borrowing:
-    """What this side is lent."""
+    """What this side is lent: in memory of ``size`` bytes, as a peer like this one makes it."""
 
-    def __init__(self, connection: DescriptorConnection, limits: Limits) -> None:
+    def __init__(self, connection: DescriptorConnection, size: int, limits: Limits) -> None:
         self._connection = connection
+        self._size = size
         self._limits = limits
         self._batch = 0
         self._memory: PeerMemory | None = None
@@ -169,8 +170,8 @@ class Borrowing:
         self.count = 0
 
     def invitation(self) -> m.Invite | None:
-        """What asks the peer for memory; None when that was done."""
-        if self._inviting:
+        """What asks the peer for memory; None when that was done, or this side could not take any now."""
+        if self._inviting or not can_hold(self._size):
             return None
         self._inviting = True
         self._connection.expect_descriptor()

@@ -68,6 +68,20 @@ def create_memory(size: int) -> tuple[int, mmap.mmap]:
     return descriptor, memory
 
 
+def can_hold(size: int) -> bool:
+    """Whether there are the descriptors and the addresses for another process's memory of that size now.
+
+    Once that is on its way it is too late to say no.
+    """
+    try:
+        descriptor, memory = create_memory(size)  # which takes the same
+    except OSError:
+        return False
+    memory.close()
+    os.close(descriptor)
+    return True
+
+
 class PeerMemory:
     """Memory of another process, which it may go on writing to; here it can only be read.
 
