@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import trio
 import trio.testing
 
 import tractor_zmq
-from tractor_core.seams import Connection, TransportOptions
+from tractor_core.seams import Address, Connection, PeerFacts, TransportOptions
 from tractor_core.testing import connected_pair
+from tractor_zmq.connection import ZmqConnection
+from tractor_zmq.options import CREDIT_STEP, DATA, END, TOKEN_SIZE
 
 
 async def clog(connection: Connection) -> int:
@@ -115,3 +119,40 @@ async def test_nobody_waits_on_after_the_peer_has_left(swap: bool) -> None:
             await trio.testing.wait_all_tasks_blocked()
             await b.aclose()
         assert sorted(map(str, ends)) == ["[]", "flush"]
+
+
+class SharedSocket:
+    """The link of a connection that finds its peer's goodbye when it catches up, before others' messages."""
+
+    pump: Any
+    connection: ZmqConnection
+
+    def __init__(self) -> None:
+        self.pump = self
+        self.unread = False
+
+    def wake(self, seat: object) -> None:
+        pass
+
+    def transmit(self, message: bytes) -> None:
+        self.unread = True
+
+    def check(self) -> None:
+        self.unread = False
+
+    def catch_up(self) -> None:
+        self.connection.deliver(END + bytes(TOKEN_SIZE))
+        self.unread = True
+
+    def leave(self, *, at_once: bool) -> None:
+        pass
+
+
+async def test_what_lies_behind_a_goodbye_is_looked_for() -> None:
+    link, here = SharedSocket(), Address("zmq", "127.0.0.1", 1)
+    connection = ZmqConnection(link, bytes(TOKEN_SIZE), here, here, PeerFacts(), CREDIT_STEP)
+    link.connection = connection
+    connection.deliver(DATA + bytes(TOKEN_SIZE) + bytes(CREDIT_STEP))
+    assert len(await connection.receive()) == 1
+    assert not link.unread
+    assert await connection.receive() == ()

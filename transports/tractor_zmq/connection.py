@@ -36,7 +36,7 @@ class Link(Protocol):
         ...
 
     def check(self) -> None:
-        """Read what came meanwhile; owed after each :meth:`transmit`."""
+        """Read what came meanwhile; owed after each :meth:`transmit` and :meth:`catch_up`."""
         ...
 
     def catch_up(self) -> None:
@@ -232,7 +232,10 @@ class ZmqConnection:
         if self._consumed - self._reported >= CREDIT_STEP:
             # What was sent without credit must show before there is credit for it.
             self._link.catch_up()
-            if not self.over:
+            if self.over:
+                # Where others use the socket too, more of theirs may be there.
+                self._link.check()
+            else:
                 self._report()
         return [
             memoryview(message)[HEADER_SIZE:] if len(message) > _VIEW_ABOVE else message[HEADER_SIZE:]
