@@ -355,6 +355,16 @@ def twice(hostile: Hostile) -> None:
     hostile.share()
 
 
+def one_after_the_other(hostile: Hostile) -> None:
+    """Within one frame, whose reader has not come to look at the first."""
+    for part in (b"\x05\x00", b"\x00\x00"):
+        descriptor = memory_file()
+        hostile.connection._sock.sendmsg(
+            [part], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [descriptor]))]
+        )
+        os.close(descriptor)
+
+
 def lends(*places: tuple[int, int], content: bytes = b"") -> Callable[[Hostile], None]:
     def attack(hostile: Hostile) -> None:
         hostile.share(content)
@@ -385,6 +395,7 @@ ATTACKS: dict[str, tuple[Callable[[Hostile], object], str]] = {
     "ordinary file": (ordinary_file, "ordinary file"),
     "a socket": (a_socket, "not of shared memory"),
     "no descriptor": (lambda h: h.say(m.Memory(SIZE)), "without a descriptor"),
+    "one after the other": (one_after_the_other, "more than the one"),
     "many descriptors": (
         lambda h: h.say_with(m.Memory(SIZE), *(memory_file() for _ in range(100))),
         "more than the one",

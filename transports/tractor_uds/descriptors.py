@@ -71,11 +71,11 @@ class UdsConnection(SocketConnection):
 
     def _keep(self, descriptors: Sequence[int]) -> None:
         """Take one descriptor, and no more from now on."""
-        if len(descriptors) > 1:
+        # Who was reading when the first one came goes on with the same reader until a frame is whole.
+        if len(descriptors) > 1 or self._plain is None:
             for descriptor in descriptors:
                 os.close(descriptor)
             raise TransportClosed(f"{self.remote} sent more than the one descriptor it was asked for")
-        assert self._plain is not None
         self._sock, self._plain = self._plain, None
         self._received = descriptors[0]
 
