@@ -34,6 +34,7 @@ class Report:
     slowest: tuple[float, int] = (0.0, -1)
     wrong: list[str] = field(default_factory=list)
     seconds: float = 0.0
+    ended_by_libzmq: int = 0
 
     def tell(self, seconds: float) -> None:
         """Print where the campaign is, once a minute."""
@@ -49,6 +50,7 @@ class Report:
         self.outcomes.update(kind for outcome in verdict.outcomes for kind in outcome.split())
         self.slowest = max(self.slowest, (verdict.teardown, verdict.plan.index))
         self.wrong += verdict.wrong
+        self.ended_by_libzmq += verdict.ended_by_libzmq
 
     def __str__(self) -> str:
         return "\n".join(
@@ -58,6 +60,7 @@ class Report:
                 f"faults that found nobody ({self.missed.total()}): {_counted(self.missed)}",
                 f"outcomes ({self.outcomes.total()}): {_counted(self.outcomes)}",
                 f"slowest teardown: {self.slowest[0]:.2f} s, of tree {self.slowest[1]}",
+                f"roots that an assertion of libzmq has ended: {self.ended_by_libzmq}",
                 f"broken invariants: {len(self.wrong)}",
             ]
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
@@ -40,6 +41,9 @@ WHEN_STOPPED: Final = frozenset({"TooSlowError", "TimeoutError"})
 #: What the system says to who has no descriptors left.
 WITHOUT_DESCRIPTORS: Final = frozenset({"OSError", "PluginError"})
 
+#: What a dialler makes of a ZeroMQ listener that hangs up on newcomers, as one without descriptors does.
+_HUNG_UP: Final = re.compile(r"refused this actor by ending the CURVE handshake")
+
 #: On standard error, what a bug of the runtime looks like. Tracebacks of other actors are shown with a bar.
 SUSPICIOUS: Final = re.compile(
     r"^Traceback \(most recent call last\)|Exception ignored|Task exception|ResourceWarning"
@@ -64,6 +68,11 @@ _NOBODY_TO_BOOT_FOR: Final = re.compile(
 #: Faults that end an actor without letting it finish anything.
 _SUDDEN: Final = frozenset({"kill", "template"})
 
+#: What libzmq says when it ends a process, of which docs/reference/zmq.rst tells; it is counted.
+_LIBZMQ: Final = re.compile(
+    r"^Assertion failed: !_io_error \(src/stream_engine_base\.cpp:\d+\)$", re.MULTILINE
+)
+
 #: Reasons for which an actor may refuse to start others.
 _REFUSED_START: Final = re.compile(
     r"nursery was cancelled|starts no more actors|starts no more children|nobody listens"
@@ -84,7 +93,7 @@ def _allowed(kind: str, plan: Plan, entry: Entry) -> bool:
         kind = kind.removeprefix("RemoteActorError[").rstrip("]")
     if kind in WHEN_STOPPED:
         return "stop" in kinds
-    if kind in WITHOUT_DESCRIPTORS:
+    if kind in WITHOUT_DESCRIPTORS or (kind == "AuthenticationFailed" and _HUNG_UP.search(entry.text)):
         return "descriptors" in kinds
     if kind == "RuntimeError":
         return _REFUSED_START.search(entry.text) is not None
@@ -132,6 +141,11 @@ def complaints(errors: str, plan: Plan) -> Iterator[str]:
         if SUSPICIOUS.search(line):
             yield "on standard error: " + "\n    ".join(lines[number : number + 40])
             return
+
+
+def ended_by_libzmq(code: int | None, errors: str) -> bool:
+    """Whether the one known assertion of libzmq has ended the process."""
+    return code == -signal.SIGABRT and _LIBZMQ.search(errors) is not None
 
 
 def files(directory: Path) -> Iterator[str]:

@@ -157,6 +157,13 @@ def test_who_boots_for_a_dead_parent_may_complain() -> None:
     assert len(list(invariants.complaints(said.replace("spawn.py", "other.py"), quiet_plan("kill")))) == 1
 
 
+def test_the_known_assertion_of_libzmq_is_told_from_other_ends() -> None:
+    said = "a line\nAssertion failed: !_io_error (src/stream_engine_base.cpp:310)\n"
+    assert invariants.ended_by_libzmq(-6, said)
+    assert not invariants.ended_by_libzmq(-9, said)
+    assert not invariants.ended_by_libzmq(-6, "Assertion failed: false (src/other.cpp:1)\n")
+
+
 # -- the journal -----------------------------------------------------------------------------------------
 
 

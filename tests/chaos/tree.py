@@ -54,6 +54,7 @@ class Verdict:
     outcomes: list[str] = field(default_factory=list)
     actors: int = 0
     teardown: float = 0.0
+    ended_by_libzmq: bool = False
 
 
 class Tree:
@@ -262,6 +263,9 @@ class Tree:
     def _judge_exit(self, code: int | None) -> None:
         """The root ends as it was told to, unless something was done to it itself."""
         if any(fault.victim == "root" for fault in self.plan.faults if fault.kind not in ("delay", "noise")):
+            return
+        if invariants.ended_by_libzmq(code, self.errors()):
+            self.verdict.ended_by_libzmq = True
             return
         expected = {"leave": 0, "terminate": -signal.SIGTERM, "kill": -signal.SIGKILL}[self.plan.ending]
         if code != expected:

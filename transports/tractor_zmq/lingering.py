@@ -25,6 +25,8 @@ _FITS = 32 * 1024
 _ALMOST_NOTHING = 4 * 1024
 #: What libzmq encrypts and writes at the very least while nothing hinders it (bytes per second).
 _PACE = 64 * 1024 * 1024
+#: But its thread may not get to run for a while on a busy machine (seconds).
+_NOT_RUN = 0.05
 #: Messages thrown away before the next socket has its turn.
 _BATCH = 4096
 
@@ -57,7 +59,7 @@ class Outflow:
             return False
         if self._quiet_since is None:
             self._quiet_since = now
-        return now - self._quiet_since >= self._under_way / _PACE
+        return now - self._quiet_since >= max(_NOT_RUN, self._under_way / _PACE)
 
 
 class Farewell:
