@@ -65,11 +65,13 @@ async def ticker(ctx: tractor.Context, interval: float) -> None:
     """Send a number every ``interval`` seconds until cancelled."""
     await ctx.started()
     async with ctx.open_stream(overflow="block") as stream:
-        # A thousand that were opened at once would go on in step, all their values in one tick.
-        await trio.sleep(random.random() * interval)
+        # Each at times of its own: a thousand that sleep from one value to the next fall into step, all
+        # their values in one tick, and stay there.
+        begin = trio.current_time() - random.random() * interval
         for number in count():
             await stream.send(number)
-            await trio.sleep(interval)
+            late = (trio.current_time() - begin) % interval
+            await trio.sleep(interval - late)
 
 
 @tractor.context
