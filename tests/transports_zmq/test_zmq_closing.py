@@ -48,8 +48,10 @@ class Program:
 
     def ends(self) -> list[str]:
         """Wait for it, and insist that all is well; what it said last."""
-        said, complaints = self.process.communicate(timeout=10)
-        assert self.process.returncode == 0, complaints
+        assert self.process.stdout is not None and self.process.stderr is not None
+        # Not communicate(), which misses what came in one piece with the line that was heard before.
+        said, complaints = self.process.stdout.read(), self.process.stderr.read()
+        assert self.process.wait(10) == 0, complaints
         return said.splitlines()
 
 
