@@ -62,7 +62,7 @@ async def forever() -> None:
 
 @tractor.context
 async def ticker(ctx: tractor.Context, interval: float) -> None:
-    """Send a number every ``interval`` seconds until cancelled."""
+    """Send a number every ``interval`` seconds until cancelled; without a pause where that is 0."""
     await ctx.started()
     async with ctx.open_stream(overflow="block") as stream:
         # Each at times of its own: a thousand that sleep from one value to the next fall into step, all
@@ -70,7 +70,7 @@ async def ticker(ctx: tractor.Context, interval: float) -> None:
         begin = trio.current_time() - random.random() * interval
         for number in count():
             await stream.send(number)
-            late = (trio.current_time() - begin) % interval
+            late = (trio.current_time() - begin) % interval if interval else 0
             await trio.sleep(interval - late)
 
 
