@@ -32,6 +32,29 @@ class Pipe:
         return len(frames)
 
 
+class Narrow(Pipe):
+    """Takes one frame; somebody else makes room for the next."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pending = False
+        self._room = trio.lowlevel.ParkingLot()
+
+    def send_nowait(self, frames: Sequence[Buffer]) -> int:
+        if self.pending:
+            return 0
+        self.pending = True
+        return super().send_nowait(frames[:1])
+
+    async def flush(self) -> None:
+        while self.pending:
+            await self._room.park()
+
+    def make_room(self) -> None:
+        self.pending = False
+        self._room.unpark_all()
+
+
 class Writes(Pipe):
     """Keeps what came with one call together."""
 
@@ -67,6 +90,55 @@ async def test_frames_in_full_flow_share_writes(monkeypatch: pytest.MonkeyPatch)
         half.post_frame(b"6", 0)
         assert pipe.writes[4:] == [[b"6"]]
         nursery.cancel_scope.cancel()
+
+
+async def test_a_frame_posted_the_moment_there_is_room_does_not_overtake(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where another task than the flusher makes room, that one has yet to be scheduled."""
+    now = 100.0
+    monkeypatch.setattr(sending, "perf_counter", lambda: now)
+    pipe = Narrow()
+    half = SendingHalf(pipe, CODEC.encode)  # type: ignore[arg-type]
+    expected = [b"%d" % number for number in range(8)]
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(half._flush_forever)
+        for frame in expected[:4]:
+            half.post_frame(frame, 0)
+        await trio.testing.wait_all_tasks_blocked()
+        for frame in expected[4:]:
+            pipe.make_room()
+            await trio.testing.wait_all_tasks_blocked()
+            now += 1
+            pipe.make_room()
+            half.post_frame(frame, 0)
+        drained = trio.Event()
+
+        async def drain() -> None:
+            await half.drained()
+            drained.set()
+
+        pipe.make_room()
+        nursery.start_soon(drain)
+        while not drained.is_set():
+            await trio.testing.wait_all_tasks_blocked()
+            pipe.make_room()
+        assert pipe.frames == expected
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_cancelled_flush_loses_nothing() -> None:
+    """On a raw channel who sends flushes, and may give up on that."""
+    pipe = Narrow()
+    half = SendingHalf(pipe, CODEC.encode)  # type: ignore[arg-type]
+    expected = [b"%d" % number for number in range(5)]
+    for frame in expected:
+        half.post_frame(frame, 0, lazy=True)
+    for _ in expected:
+        with trio.move_on_after(0):
+            await half._flush_all()
+        pipe.make_room()
+    assert pipe.frames == expected
 
 
 @pytest.mark.parametrize("sizes", [[9, 9, 9, 9], [20, 3, 3, 3], [3, 20, 3, 20], [5], [1, 1, 1, 1, 1, 1]])

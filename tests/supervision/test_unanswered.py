@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import trio
 
@@ -10,16 +11,19 @@ import tractor_core as tractor
 
 
 @tractor.context
-async def block(ctx: tractor.Context, seconds: float) -> None:
+async def block(ctx: tractor.Context, seconds: float, note: str) -> None:
     await ctx.started(None)
+    # From here to the sleep nothing is read.
+    Path(note).touch()
     time.sleep(seconds)
 
 
-async def test_force_comes_after_one_wait_for_the_acknowledgement() -> None:
+async def test_force_comes_after_one_wait_for_the_acknowledgement(tmp_path: Path) -> None:
     """It is asked all the same, for the case that it answers yet, and told by a signal at once."""
     policy = tractor.TeardownPolicy(ack=0.5)
     limits = tractor.Limits(cancel_timeout=0.1)
     asked: list[bool] = []
+    note = tmp_path / "blocked"
     async with tractor.open_nursery(limits=limits, policy=policy) as nursery:
         portal = await nursery.start_actor("worker", enable_modules=[__name__])
         child = next(iter(nursery._children.values()))
@@ -32,7 +36,9 @@ async def test_force_comes_after_one_wait_for_the_acknowledgement() -> None:
 
         child.request_end = note_answer  # type: ignore[method-assign]
         with trio.CancelScope() as scope:
-            async with portal.open_context(block, seconds=20):
+            async with portal.open_context(block, seconds=20, note=str(note)):
+                while not note.exists():
+                    await trio.sleep(0.01)
                 scope.cancel()
         assert portal.chan.unresponsive()
         await nursery.cancel()

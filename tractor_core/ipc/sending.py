@@ -94,6 +94,9 @@ class SendingHalf:
         #: Small frames, and their bytes.
         self._queue: deque[bytes] = deque()
         self._queued = 0
+        #: What the flusher has in hand. Nothing may be written past it, also where the connection has
+        #: room again and the flusher has not had its turn yet; and it outlives a flush that is cancelled.
+        self._batch: list[Frame] = []
         self._last_write = 0.0
         #: Large messages and what waits behind them, by dialog, and the bytes of all.
         self._lanes: dict[int, deque[_InLane]] = {}
@@ -136,7 +139,7 @@ class SendingHalf:
         if self._lanes and cid in self._lanes:
             self._post_in_lane(frame, cid)
             return
-        if not lazy and not self.connection.pending and not self._lanes:
+        if not lazy and not self.connection.pending and not self._batch and not self._lanes:
             now = perf_counter()
             if now - self._last_write > (COALESCE if self._queue else COALESCE_ALONE):
                 self._last_write = now
@@ -227,8 +230,11 @@ class SendingHalf:
 
     async def drained(self) -> None:
         """Wait until what was posted has been handed to the transport (or the channel ended)."""
-        while (self._queue or self._lanes or self.connection.pending) and not self._lost:
+        while self._unwritten() and not self._lost:
             await self._drained.park()
+
+    def _unwritten(self) -> bool:
+        return bool(self._queue or self._batch or self._lanes or self.connection.pending)
 
     async def _flush_forever(self) -> None:
         """The one task that writes what could not be written at once."""
@@ -253,15 +259,15 @@ class SendingHalf:
     async def _flush_all(self) -> None:
         # Frames are in several buffers only where it is one.
         connection = cast("DirectConnection", self.connection)
-        while self._queue or self._lanes or connection.pending:
+        while self._unwritten():
             if connection.pending:
                 await connection.flush()
-            frames = self._next_batch()
+            if not self._batch:
+                self._batch = self._next_batch()
             waited = False
-            while frames:
-                taken = connection.send_nowait(frames)
-                frames = frames[taken:]
-                if frames or connection.pending:
+            while self._batch:
+                del self._batch[: connection.send_nowait(self._batch)]
+                if self._batch or connection.pending:
                     await connection.flush()
                     waited = True
             if self._lending is not None and self._lending.due:
@@ -330,6 +336,7 @@ class SendingHalf:
         """The connection is gone, and what was queued with it."""
         self._lost = True
         self._queue.clear()
+        self._batch.clear()
         self._lanes.clear()
         self._starting.clear()
         self._queued = self._laned = 0
