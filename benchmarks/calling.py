@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from statistics import median
+from typing import Any
 
 import trio
 
@@ -50,25 +51,21 @@ class Calling:
 
     async def one_way(self, count: int, *, size: int) -> float:
         """Values in one direction over one stream."""
-        value = bytes(size)
-        async with self.portal.open_context(endpoints.sink) as (ctx, _):
-            begin = time.perf_counter()
-            async with ctx.open_stream() as stream:
-                for _ in range(count):
-                    await stream.send(value)
-            if await ctx.wait_for_result() != count:
-                raise RuntimeError("values were lost")
-            return time.perf_counter() - begin
+        return await self._pour(endpoints.sink, count, size, taken=count)
 
     async def one_way_views(self, count: int, *, size: int) -> float:
         """The same, to a receiver that takes views of what came."""
+        return await self._pour(endpoints.buffer_sink, count, size, taken=count * size)
+
+    async def _pour(self, sink: Any, count: int, size: int, *, taken: int) -> float:
+        """Send so many values of so many bytes; ``taken`` is what ``sink`` must return."""
         value = bytes(size)
-        async with self.portal.open_context(endpoints.buffer_sink) as (ctx, _):
+        async with self.portal.open_context(sink) as (ctx, _):
             begin = time.perf_counter()
             async with ctx.open_stream() as stream:
                 for _ in range(count):
                     await stream.send(value)
-            if await ctx.wait_for_result() != count * size:
+            if await ctx.wait_for_result() != taken:
                 raise RuntimeError("values were lost")
             return time.perf_counter() - begin
 

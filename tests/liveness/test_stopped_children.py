@@ -10,10 +10,10 @@ import trio
 import trio.testing
 
 import tractor_core as tractor
+from tractor_core.app.inproc import InprocActor
 from tractor_core.errors import ActorDied
 from tractor_core.supervision import stopped as stopped_module
 from tractor_core.supervision.policy import TeardownPolicy
-from tractor_core.testing.inproc import InprocActor
 
 
 class Table:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import dialog_endpoints as endpoints
 import pytest
 import trio
 import trio.testing
+from hooked_trees import tree
 
 import tractor_core as tractor
 from tractor_core.errors import RemoteActorError
-from tractor_core.plugin.manager import PluginManager
 from tractor_core.seams import hookimpl
 
 ENDPOINTS = "dialog_endpoints"
@@ -53,22 +51,10 @@ class Failing:
         raise ValueError("a broken plugin")
 
 
-@asynccontextmanager
-async def tree(name: str, *hooks: object) -> AsyncIterator[tuple[tractor.Portal, str]]:
-    plugins = PluginManager.from_environment()
-    for number, hook in enumerate(hooks):
-        plugins.register(hook, f"test-{number}")
-    async with tractor.open_nursery(
-        registry_addrs=[f"mem://{name}"], start_method="inproc", enable_modules=[ENDPOINTS], plugins=plugins
-    ) as nursery:
-        portal = await nursery.start_actor("worker", enable_modules=[ENDPOINTS])
-        yield portal, f"mem://{name}"
-        await nursery.cancel()
-
-
 async def test_hooks_are_told_of_every_dialog(autojump_clock: trio.testing.MockClock) -> None:
     watcher = Watcher()
-    async with tree("watched", watcher) as (portal, root):
+    root = "mem://watched"
+    async with tree(root, ENDPOINTS, watcher) as portal:
         watcher.take()
         await portal.run(endpoints.add, 1, 2)
         assert watcher.take() == [("opened", "parent", "worker"), ("closed", "parent", "NoneType")]
@@ -94,7 +80,8 @@ async def test_hooks_are_told_of_every_dialog(autojump_clock: trio.testing.MockC
 
 async def test_a_hook_may_refuse_a_call(autojump_clock: trio.testing.MockClock) -> None:
     guard = Guard()
-    async with tree("guarded", guard) as (portal, root):
+    root = "mem://guarded"
+    async with tree(root, ENDPOINTS, guard) as portal:
         assert await portal.run(endpoints.calls_add, root) == 3
         assert guard.asked == ("worker", f"{ENDPOINTS}:add")
         guard.answer = False
@@ -110,6 +97,6 @@ async def test_a_hook_may_refuse_a_call(autojump_clock: trio.testing.MockClock) 
 async def test_a_broken_hook_harms_nobody(
     autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with tree("broken-hook", Failing()) as (portal, _):
+    async with tree("mem://broken-hook", ENDPOINTS, Failing()) as portal:
         assert await portal.run(endpoints.add, 1, 2) == 3
     assert "a broken plugin" in caplog.text

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import gc
 import weakref
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from typing import Any
 
 import pytest
 import trio
 import trio.testing
+from hooked_trees import tree
 
 import tractor_core as tractor
 from tractor_core.msg import types as m
-from tractor_core.plugin.manager import PluginManager
 from tractor_core.runtime import workers
 from tractor_core.seams import hookimpl
 
@@ -73,30 +71,18 @@ async def leave_a_scope_open() -> None:
     trio.move_on_after(1).__enter__()
 
 
-@asynccontextmanager
-async def tree(name: str, *hooks: object) -> AsyncIterator[tractor.Portal]:
-    plugins = PluginManager.from_environment()
-    for number, hook in enumerate(hooks):
-        plugins.register(hook, f"test-{number}")
-    async with tractor.open_nursery(
-        registry_addrs=[f"mem://{name}"], start_method="inproc", enable_modules=[__name__], plugins=plugins
-    ) as nursery:
-        yield await nursery.start_actor("worker", enable_modules=[__name__])
-        await nursery.cancel()
-
-
 async def test_one_task_runs_one_call_after_the_other(autojump_clock: trio.testing.MockClock) -> None:
-    async with tree("reused") as portal:
+    async with tree("mem://reused", __name__) as portal:
         assert await portal.run(which_task) == await portal.run(nap, 1) == await portal.run(which_task)
 
 
 async def test_a_call_sees_no_context_variable_of_another(autojump_clock: trio.testing.MockClock) -> None:
-    async with tree("variables") as portal:
+    async with tree("mem://variables", __name__) as portal:
         assert [await portal.run(set_variable, text) for text in "abc"] == ["untouched"] * 3
 
 
 async def test_what_a_call_has_set_is_gone_with_it(autojump_clock: trio.testing.MockClock) -> None:
-    async with tree("held") as portal:
+    async with tree("mem://held", __name__) as portal:
         await portal.run(hold)
         await trio.testing.wait_all_tasks_blocked()
         gc.collect()
@@ -104,7 +90,7 @@ async def test_what_a_call_has_set_is_gone_with_it(autojump_clock: trio.testing.
 
 
 async def test_the_task_is_named_by_what_it_runs(autojump_clock: trio.testing.MockClock) -> None:
-    async with tree("names") as portal:
+    async with tree("mem://names", __name__) as portal:
         await portal.run(which_task)
         assert await portal.run(task_name) == f"{__name__}:task_name"
 
@@ -112,14 +98,14 @@ async def test_the_task_is_named_by_what_it_runs(autojump_clock: trio.testing.Mo
 async def test_an_open_scope_is_its_calls_error_and_cancels_no_other(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    async with tree("open-scope") as portal:
+    async with tree("mem://open-scope", __name__) as portal:
         with pytest.raises(tractor.RemoteActorError, match="stack corrupted"):
             await portal.run(leave_a_scope_open)
         await portal.run(nap, 5)
 
 
 async def test_a_cancelled_call_takes_no_other_with_it(autojump_clock: trio.testing.MockClock) -> None:
-    async with tree("cancelled") as portal:
+    async with tree("mem://cancelled", __name__) as portal:
         with trio.move_on_after(1) as scope:
             await portal.run(nap, 5)
         assert scope.cancelled_caught
@@ -129,7 +115,7 @@ async def test_a_cancelled_call_takes_no_other_with_it(autojump_clock: trio.test
 async def test_a_call_cancelled_before_its_first_step_takes_no_other_with_it(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    async with tree("at-once") as portal:
+    async with tree("mem://at-once", __name__) as portal:
         before = await portal.run(which_task)
         cid = portal.chan.new_cid()
         arguments: Any = ((5,), {})
@@ -140,7 +126,7 @@ async def test_a_call_cancelled_before_its_first_step_takes_no_other_with_it(
 
 
 async def test_a_failed_call_takes_no_other_with_it(autojump_clock: trio.testing.MockClock) -> None:
-    async with tree("failed") as portal:
+    async with tree("mem://failed", __name__) as portal:
         for _ in range(3):
             with pytest.raises(tractor.RemoteActorError, match="as it should"):
                 await portal.run(fail)
@@ -151,7 +137,7 @@ async def test_no_more_tasks_are_kept_than_a_burst_needs(
     autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(workers, "KEPT", 3)
-    async with tree("kept") as portal:
+    async with tree("mem://kept", __name__) as portal:
         first, second = await burst(portal, 8), await burst(portal, 8)
         assert len(first) == len(second) == 8
         assert len(first & second) == 3
@@ -161,7 +147,7 @@ async def test_where_trio_says_nothing_of_scopes_no_task_runs_two_calls(
     autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(workers, "_innermost_scope", lambda task: None)
-    async with tree("silent") as portal:
+    async with tree("mem://silent", __name__) as portal:
         assert not await burst(portal, 2) & await burst(portal, 2)
 
 
@@ -179,7 +165,7 @@ class Bounding:
 
 async def test_what_a_hook_does_to_a_call_concerns_no_other(autojump_clock: trio.testing.MockClock) -> None:
     bounding = Bounding()
-    async with tree("bounded", bounding), tractor.open_portal("mem://bounded") as own:
+    async with tree("mem://bounded", __name__, bounding), tractor.open_portal("mem://bounded") as own:
         first = await own.run(which_task)
         late = bounding.scope
         await trio.sleep(5)

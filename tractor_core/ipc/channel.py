@@ -25,7 +25,7 @@ from tractor_core.msg.boxing import brief, without_tracebacks
 from tractor_core.msg.codec import Codecs, MsgCodec, wire_codec
 from tractor_core.msg.gathered import Gathered, gather, may_gather
 from tractor_core.plugin.manager import PluginManager
-from tractor_core.protocol.chunks import ChunkError, Joiner
+from tractor_core.protocol.chunks import BELOW, ChunkError, Joiner
 from tractor_core.protocol.credit import Account
 from tractor_core.protocol.handshake import Identity, Peer
 from tractor_core.protocol.lending import LendingError
@@ -51,9 +51,6 @@ log = get_logger("ipc")
 
 #: Messages that may overtake a large one of their own dialog.
 _URGENT = frozenset((m.Cancel, m.CancelAck, m.Credit))
-
-#: Messages about how others are passed; they end here.
-_BELOW = frozenset((m.Chunk, m.Invite, m.Memory, m.Lend, m.Release))
 
 #: What decoding raises for bytes that are no message; ``src_exc`` of the channel's end then.
 NOT_A_MESSAGE = (msgspec.MsgspecError, ChunkError, LendingError, UnicodeDecodeError, RecursionError)
@@ -340,7 +337,7 @@ class Channel(SendingHalf):
                 decode = self.codec.decode
                 for frame in frames:
                     message: Any = decode(frame)
-                    if type(message) in _BELOW and (message := self._passed(message)) is None:
+                    if type(message) in BELOW and (message := self._passed(message)) is None:
                         continue
                     sink = self.dialogs.get(getattr(message, "cid", -1))
                     if sink is None:
@@ -366,21 +363,21 @@ class Channel(SendingHalf):
     def _decode(self, frame: Buffer) -> Any:
         """The message in a frame; None where that only helps to pass another one."""
         message = self.codec.decode(frame)
-        return self._passed(message) if type(message) in _BELOW else message
+        return self._passed(message) if type(message) in BELOW else message
 
     def _passed(self, message: Any) -> Any:
-        """The message that a message of :data:`_BELOW` completes, if it does."""
+        """The message that a message of :data:`.BELOW` completes, if it does."""
         whole = self._take(message)
         if whole is None:
             return None
         inner = self.codec.decode(whole)
-        if type(inner) in _BELOW:
+        if type(inner) in BELOW:
             outer = type(message).__name__.lower()
             raise ChunkError(f"a {type(inner).__name__.lower()} inside a {outer}")
         return inner
 
     def _take(self, message: Any) -> Buffer | None:
-        """Take a message of :data:`_BELOW`; the encoded message that is complete with it."""
+        """Take a message of :data:`.BELOW`; the encoded message that is complete with it."""
         kind = type(message)
         lending, borrowing = self._lending, self._borrowing
         if kind is m.Chunk:

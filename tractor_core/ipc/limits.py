@@ -23,6 +23,9 @@ _LARGEST_COUNT = 2**53 - 1
 # A handshake frame must at least hold a Hello with the longest name that is allowed.
 _SMALLEST_FRAME = 4 * _KIB
 
+# 0 is "none at all" here, and nonsense elsewhere.
+_MAY_BE_NONE = ("shared_memory",)
+
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Bounds, inherited by children. Sizes in bytes, times in seconds.
@@ -68,19 +71,15 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         for name, default in zip(self.__struct_fields__, self.__struct_defaults__, strict=True):
-            _check(
-                name,
-                getattr(self, name),
-                whole=isinstance(default, int),
-                zero=name == "shared_memory",
-            )
+            _check(name, getattr(self, name), whole=isinstance(default, int), zero=name in _MAY_BE_NONE)
         for name, least in (("max_handshake_frame", _SMALLEST_FRAME), ("max_frame", WHOLE_UP_TO)):
             if not least <= getattr(self, name) <= _LARGEST_FRAME:
                 raise ValueError(f"{name} must be between {least} and {_LARGEST_FRAME} bytes")
         if self.max_frame < self.max_handshake_frame:
             raise ValueError("max_frame must not be below max_handshake_frame")
-        for name in ("max_payload", "max_buffered", *(("shared_memory",) if self.shared_memory else ())):
-            if not _SMALLEST_FRAME <= getattr(self, name) <= _LARGEST_COUNT:
+        for name in ("max_payload", "max_buffered", "shared_memory"):
+            value = getattr(self, name)
+            if value and not _SMALLEST_FRAME <= value <= _LARGEST_COUNT:
                 raise ValueError(f"{name} must be between {_SMALLEST_FRAME} and {_LARGEST_COUNT} bytes")
 
     @property

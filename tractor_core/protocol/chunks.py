@@ -45,9 +45,12 @@ HEAD_MAX = 2 + 9 + 1 + 5
 #: A whole message, put together.
 Joined: TypeAlias = bytearray | memoryview
 
+#: Messages about how others are passed; none of them may be inside another.
+BELOW = frozenset((Chunk, Invite, Memory, Lend, Release))
+
 # A Chunk is an array of five, or of four where the size is left out.
 _TAG = cast("int", Chunk.__struct_config__.tag)
-_TAGS_BELOW = frozenset(kind.__struct_config__.tag for kind in (Chunk, Invite, Memory, Lend, Release))
+_TAGS_BELOW = frozenset(kind.__struct_config__.tag for kind in BELOW)
 _HEAD, _FIRST_HEAD = bytes([0x94, _TAG]), bytes([0x95, _TAG])
 _FLAGS = {0xC2: False, 0xC3: True}
 #: Bytes of integers and of binary lengths by their markers.

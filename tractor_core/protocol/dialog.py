@@ -128,7 +128,7 @@ _STARTING: Final = State.STARTING
 _SCHEDULED: Final = State.SCHEDULED
 _RUNNING: Final = State.RUNNING
 STREAMING: Final = State.STREAMING
-_DONE: Final = State.DONE
+DONE: Final = State.DONE
 _RUN: Final = Local.RUN
 _RETURN: Final = Local.RETURN
 
@@ -184,7 +184,7 @@ class Dialog:
 
     @property
     def done(self) -> bool:
-        return self.state is _DONE
+        return self.state is DONE
 
     # -- what this side does ------------------------------------------------------------------
 
@@ -216,12 +216,12 @@ class Dialog:
             raise ValueError(f"not a window and a policy: {window}, {policy!r}")
         if self.opened:
             raise IllegalHere("a stream is opened once")
-        if self.state is _DONE and self.started is None:
+        if self.state is DONE and self.started is None:
             raise IllegalHere("the dialog ended before it could have a stream")
         self._move(Local.OPEN)
         self.opened = True
         self.receiving().open(window, unbounded=policy == "buffer")
-        if self.state is _DONE:
+        if self.state is DONE:
             return None
         credit = self.credit_due()
         if credit is not None:
@@ -249,7 +249,7 @@ class Dialog:
 
     def credit_due(self) -> m.Credit | None:
         """The grant to send now, if one is due and somebody could use it."""
-        if self.state is _DONE or self.peer_stopped or self.inbox is None:
+        if self.state is DONE or self.peer_stopped or self.inbox is None:
             return None
         return self.inbox.credit(self.cid)
 
@@ -275,7 +275,7 @@ class Dialog:
         self, by: tuple[str, str], reason: str = "", time_left: float | None = None
     ) -> m.Cancel | None:
         """Ask for this dialog's end. Returns what to send (opener), None at the callee or if it is over."""
-        if self.state is _DONE:
+        if self.state is DONE:
             return None
         self._move(Local.CANCEL)
         self.cancel_called = True
@@ -286,7 +286,7 @@ class Dialog:
 
     def cut(self, error: BaseException) -> int:
         """The channel is gone; returns whom to wake."""
-        if self.state is _DONE:
+        if self.state is DONE:
             return NOBODY
         self._move(Local.CUT)
         self.cut_error = error
@@ -309,7 +309,7 @@ class Dialog:
         already; then this side has failed. Late messages for a finished dialog are ignored.
         """
         state = self.state
-        if state is _DONE:
+        if state is DONE:
             return NOBODY
         kind = type(message)
         targets = self._table.get(kind)

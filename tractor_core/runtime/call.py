@@ -12,7 +12,7 @@ from tractor_core.ipc.channel import Channel
 from tractor_core.log import get_logger
 from tractor_core.msg import types as m
 from tractor_core.msg.boxing import unbox
-from tractor_core.protocol.dialog import Dialog, ProtocolViolation, Side, State
+from tractor_core.protocol.dialog import DONE, Dialog, ProtocolViolation, Side
 
 from .parking import Slot
 from .payload import codec_in_force
@@ -24,7 +24,6 @@ log = get_logger("runtime")
 
 # Python 3.11 looks members of an enumeration up by running a function.
 OPENER: Final = Side.OPENER
-_DONE: Final = State.DONE
 
 #: How long an actor that is being ended waits for the tasks that it cancelled in a peer which is none of its
 #: children (seconds): as long as a child may take to unwind.
@@ -90,18 +89,14 @@ async def call(
     pending = Call(channel, functype)
     dialog = pending.dialog
     cid = dialog.cid
-    request = start_message(channel, cid, target, functype, args, kwargs)
-    frame = channel.encode(request)
-    if channel.clogged(cid, len(frame)):
-        await channel.room(cid, len(frame))
-    channel.post_encoded(frame, request)
+    await post_start(channel, start_message(channel, cid, target, functype, args, kwargs))
     channel.dialogs[cid] = pending
     plugins = actor.plugins
     if plugins.dialog_opened:
         plugins.notify("tractor_dialog_opened", context=pending)
     try:
         # As wait() does, without another coroutine to pass through.
-        while dialog.state is not _DONE:
+        while dialog.state is not DONE:
             await pending.park()
     except trio.Cancelled:
         with trio.CancelScope(shield=True):

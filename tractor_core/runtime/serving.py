@@ -127,7 +127,7 @@ async def serve_generator(actor: Actor, context: Context, fn: Any, args: Any, kw
     await _run_noticed(actor, context, body, None)
 
 
-async def _run_noticed(actor: Actor, served: Context | ServedCall, body: Body, check: Check | None) -> None:
+async def _run_noticed(actor: Actor, served: Context, body: Body, check: Check | None) -> None:
     """Run ``body``, telling the hooks."""
     plugins = actor.plugins
     if plugins.dialog_opened:

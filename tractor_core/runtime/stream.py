@@ -155,13 +155,10 @@ class MsgStream(trio.abc.Channel[Any], Generic[SendT, RecvT]):
         """Wait for the receiver to take something; True where its policy is "raise" and the grace is over."""
         context = self._context
         grace = context.actor.limits.overrun_grace
-        deadline = float("inf") if self._policy() != "raise" else trio.current_time() + grace
+        deadline = float("inf") if self._credit.policy != "raise" else trio.current_time() + grace
         with trio.move_on_at(deadline) as scope:
             await context.wait_credit()
         return scope.cancelled_caught
-
-    def _policy(self) -> str | None:
-        return self._credit.policy
 
     def _overrun(self) -> StreamOverrun:
         context = self._context

@@ -10,12 +10,12 @@ time what concerns that one call.
 from __future__ import annotations
 
 from contextvars import Context, copy_context
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import trio
 
 from tractor_core.msg import types as m
-from tractor_core.protocol.dialog import State
+from tractor_core.protocol.dialog import DONE
 
 from .call import error_of
 from .serving import Answer, ServedCall, conclude, encoded_result, send_result
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 
 #: How many workers are kept for later calls: those of a burst of this many callers.
 KEPT = 64
-
-# Python 3.11 looks members of an enumeration up by running a function.
-_DONE: Final = State.DONE
 
 _IDLE_NAME = "waiting for a call"
 
@@ -110,7 +107,7 @@ class Worker:
         result: Any = await served.fn(*served.args, **served.kwargs)
         cid = dialog.cid
         frame = None
-        if dialog.state is not _DONE:
+        if dialog.state is not DONE:
             frame = channel.encode(m.Return(cid, result if check is None else check(result)))
             if channel.clogged(cid, len(frame)):
                 frame = None  # what waits is the value, and not twice

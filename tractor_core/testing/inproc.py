@@ -5,9 +5,7 @@ See :mod:`tractor_core.app.inproc`.
 
 from __future__ import annotations
 
-from tractor_core.app.inproc import InprocActor, InprocBackend
-
-__all__ = ["InprocActor", "InprocBackend", "backend"]
+from tractor_core.app.inproc import InprocBackend
 
 #: What the entry point names.
 backend = InprocBackend()

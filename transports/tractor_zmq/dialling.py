@@ -16,7 +16,7 @@ from .connection import ZmqConnection
 from .descriptors import Wire, describe
 from .hub import CLOSING, opening
 from .keys import DiallerKeys
-from .lingering import Outflow
+from .lingering import Outflow, close
 from .options import (
     GOODBYE_LINGER,
     HELLO,
@@ -80,7 +80,7 @@ class DealerLink:
             self._socket.setsockopt(zmq.CURVE_PUBLICKEY, keys.own.public)
             self._socket.setsockopt(zmq.CURVE_SECRETKEY, keys.own.secret)
             self._monitor = self._hub.monitor(self._socket, _WATCHED)
-            undo.callback(self._hub.close, self._socket, self._monitor, 0)
+            undo.callback(close, self._socket, self._monitor, 0)
             self.pump = Pump((self._monitor, self._socket), self._work)
             undo.callback(self.pump.close)
             self._socket.connect(endpoint)
@@ -140,7 +140,7 @@ class DealerLink:
         connection, wire = self._connection, self._wire
         if connection is None or wire is None or connection.over or self._lost:
             # Nobody will read what is still to be written.
-            self._hub.close(self._socket, self._monitor, 0)
+            close(self._socket, self._monitor, 0)
         else:
             outflow = Outflow(self._descriptor, wire, connection.under_way)
             linger = GOODBYE_LINGER if at_once else LINGER

@@ -83,13 +83,6 @@ class Hub:
         monitor.connect(endpoint)
         return monitor
 
-    def close(self, sock: zmq.Socket[bytes], monitor: zmq.Socket[bytes], linger: int) -> None:
-        """Close a monitored socket; it may write for ``linger`` milliseconds more.
-
-        Only where nothing is stuck, or ``linger`` is 0: see lingering.py.
-        """
-        close(sock, monitor, linger)
-
     def dismiss(
         self, sock: zmq.Socket[bytes], monitor: zmq.Socket[bytes], outflow: Outflow, linger: int
     ) -> None:

@@ -157,7 +157,10 @@ class Lingering:
 
 
 def close(sock: zmq.Socket[bytes], monitor: zmq.Socket[bytes], linger: int) -> None:
-    """Close a socket that is monitored; it may write for ``linger`` milliseconds more."""
+    """Close a socket that is monitored; it may write for ``linger`` milliseconds more.
+
+    Only where nothing is stuck, or ``linger`` is 0.
+    """
     # In this order: libzmq's thread waits for room in a monitor that nobody reads, for ever.
     sock.monitor(None, 0)
     monitor.close(0)

@@ -25,7 +25,7 @@ from .connection import ZmqConnection
 from .descriptors import Wire
 from .hub import opening
 from .keys import ListenerKeys
-from .lingering import LOOK_INTERVAL, Outflow
+from .lingering import LOOK_INTERVAL, Outflow, close
 from .options import HEADER_SIZE, HELLO, LINGER, LOOK_AHEAD, PROTOCOL, Event, configure, read_event, readable
 from .pump import Pump, Seat
 from .visitors import Visitor, Visitors
@@ -119,7 +119,7 @@ class ZmqListener:
                 self._socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
                 self._socket.setsockopt(zmq.USE_FD, descriptor)
                 self._monitor = self._hub.monitor(self._socket, _WATCHED)
-                undo.callback(self._hub.close, self._socket, self._monitor, 0)
+                undo.callback(close, self._socket, self._monitor, 0)
                 self.pump = Pump((self._monitor, self._hub.zap, self._socket), self._work)
             ours.pop_all()
         try:
@@ -384,7 +384,7 @@ class ZmqListener:
             link.connection.cut(OSError(errno.ESHUTDOWN, os.strerror(errno.ESHUTDOWN)))
         self._by_identity.clear()
         linger = int(self._socket.get(zmq.LINGER))
-        self._hub.close(self._socket, self._monitor, linger)
+        close(self._socket, self._monitor, linger)
         self._hub.close_domain(self._domain)
         self._hub.release()
 

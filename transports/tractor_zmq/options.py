@@ -38,7 +38,7 @@ HEARTBEAT_TIMEOUT = 3000
 #: Around a message of ours: flags, nonce and authenticator of CURVE.
 _CURVE_OVERHEAD = 64
 #: Messages libzmq queues for one peer. Credit keeps it well below, as long as the peer reads.
-_SEND_QUEUE = 2 * WINDOW // FRAME_COST
+_SEND_QUEUE = LOOK_AHEAD
 #: And from one peer: without a limit. At one, libzmq stops listening to the peer, and where that then dies,
 #: its next heartbeat ends this process; see lingering.py. What comes beyond the credit ends the connection.
 _RECEIVE_QUEUE = 0
