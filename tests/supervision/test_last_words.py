@@ -20,6 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tractor_core as tractor
+from tractor_core.ipc import endpoint
 from tractor_core.supervision.last_words import (
     MOST_COLUMNS,
     MOST_LINES,
@@ -200,6 +201,24 @@ async def test_the_last_lines_and_no_more(method: str, free_tcp_registry: str) -
     assert error.last_words.splitlines() == [f"line {number}" for number in range(980, 1000)]
     assert "exit code 3\n┌─ its last words\n│ line 980\n" in str(error)
     assert str(error).endswith("│ line 999\n└─")
+
+
+@pytest.mark.parametrize("method", METHODS)
+async def test_a_child_that_cannot_join_says_so_in_a_line(
+    method: str, free_tcp_registry: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its link breaks in the middle of the handshake."""
+
+    async def hang_up(*_: Any, **__: Any) -> None:
+        raise tractor.TransportClosed("cut")
+
+    async with tractor.open_nursery(registry_addrs=[free_tcp_registry]) as an:
+        monkeypatch.setattr(endpoint, "accept_handshake", hang_up)
+        with pytest.raises(tractor.ActorDied) as caught:
+            await an.start_actor("latecomer", start_method=method)
+        monkeypatch.undo()
+    (line,) = caught.value.last_words.splitlines()
+    assert line.startswith("latecomer cannot join its parent root@") and free_tcp_registry in line
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -67,13 +67,7 @@ def main(bootstrap: bytes, descriptors: Mapping[str, int]) -> int:
     request_death_signal(boot.parent_pid)
     wake_at_end(*lifelines)
     arm_orphan_alarm(*lifelines)
-    try:
-        return trio.run(functools.partial(run_child, boot, descriptors, on_orphaned=restore_stderr))
-    except (OSError, TractorError):
-        if is_orphaned(lifelines):
-            # Nobody is there whom this process could serve, or tell why it does not.
-            return BOOT_FAILED
-        raise
+    return trio.run(functools.partial(run_child, boot, descriptors, on_orphaned=restore_stderr))
 
 
 async def run_child(
@@ -111,8 +105,14 @@ async def run_child(
         _watch_ancestors(actor, supervisor, lifelines, boot.parent, on_orphaned)
     ready = orphaned = False
     async with run_actor(actor) as listeners:
-        channel = await _dial_parent(actor, boot)
-        spec = await _receive_spec(channel)
+        try:
+            channel = await _dial_parent(actor, boot)
+            spec = await _receive_spec(channel)
+        except (OSError, TractorError) as error:
+            # Without a parent nobody is there whom this actor could serve, or tell why it does not.
+            if not is_orphaned(lifelines):
+                log.error("%s cannot join its parent %s: %s", boot.name, boot.parent, error)
+            return BOOT_FAILED
         try:
             await _configure(actor, supervisor, listeners, channel, spec, own_process=own_process)
         except (Exception, SystemExit) as error:
