@@ -60,7 +60,7 @@ class Report:
                 f"faults that found nobody ({self.missed.total()}): {_counted(self.missed)}",
                 f"outcomes ({self.outcomes.total()}): {_counted(self.outcomes)}",
                 f"slowest teardown: {self.slowest[0]:.2f} s, of tree {self.slowest[1]}",
-                f"roots that an assertion of libzmq has ended: {self.ended_by_libzmq}",
+                f"trees in which an assertion of libzmq has ended somebody: {self.ended_by_libzmq}",
                 f"broken invariants: {len(self.wrong)}",
             ]
         )

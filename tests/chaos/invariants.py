@@ -65,12 +65,14 @@ _NOBODY_TO_BOOT_FOR: Final = re.compile(
     re.MULTILINE,
 )
 
-#: Faults that end an actor without letting it finish anything.
-_SUDDEN: Final = frozenset({"kill", "template"})
+#: Faults that end an actor without letting it finish anything; whom a stop befell is killed in the end.
+_SUDDEN: Final = frozenset({"kill", "template", "stop"})
 
 #: What libzmq says when it ends a process, of which docs/reference/zmq.rst tells; it is counted.
 _LIBZMQ: Final = re.compile(
-    r"^Assertion failed: !_io_error \(src/stream_engine_base\.cpp:\d+\)$", re.MULTILINE
+    r"^Assertion failed: !_io_error \(src/stream_engine_base\.cpp:\d+\)$"
+    r"|^Too many open files \(src/ipc_listener\.cpp:\d+\)$",
+    re.MULTILINE,
 )
 
 #: Reasons for which an actor may refuse to start others.
@@ -143,8 +145,8 @@ def complaints(errors: str, plan: Plan) -> Iterator[str]:
             return
 
 
-def ended_by_libzmq(code: int | None, errors: str) -> bool:
-    """Whether the one known assertion of libzmq has ended the process."""
+def ended_by_libzmq(errors: str, code: int | None = -signal.SIGABRT) -> bool:
+    """Whether a process that ended with ``code`` may owe that to a known assertion of libzmq."""
     return code == -signal.SIGABRT and _LIBZMQ.search(errors) is not None
 
 

@@ -152,16 +152,24 @@ def test_who_boots_for_a_dead_parent_may_complain() -> None:
         "    preparation_data = reduction.pickle.load(from_parent)\n"
         "EOFError: Ran out of input\n"
     )
-    assert list(invariants.complaints(said, quiet_plan("kill"))) == []
+    for sudden in ("kill", "stop"):
+        assert list(invariants.complaints(said, quiet_plan(sudden))) == []
     assert len(list(invariants.complaints(said, quiet_plan("delay")))) == 1
     assert len(list(invariants.complaints(said.replace("spawn.py", "other.py"), quiet_plan("kill")))) == 1
 
 
-def test_the_known_assertion_of_libzmq_is_told_from_other_ends() -> None:
-    said = "a line\nAssertion failed: !_io_error (src/stream_engine_base.cpp:310)\n"
-    assert invariants.ended_by_libzmq(-6, said)
-    assert not invariants.ended_by_libzmq(-9, said)
-    assert not invariants.ended_by_libzmq(-6, "Assertion failed: false (src/other.cpp:1)\n")
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Assertion failed: !_io_error (src/stream_engine_base.cpp:310)",
+        "Too many open files (src/ipc_listener.cpp:297)",
+    ],
+)
+def test_the_known_assertions_of_libzmq_are_told_from_other_ends(line: str) -> None:
+    said = f"a line\n{line}\n"
+    assert invariants.ended_by_libzmq(said) and invariants.ended_by_libzmq(said, -6)
+    assert not invariants.ended_by_libzmq(said, -9)
+    assert not invariants.ended_by_libzmq("Assertion failed: false (src/other.cpp:1)\n", -6)
 
 
 # -- the journal -----------------------------------------------------------------------------------------

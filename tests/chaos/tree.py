@@ -223,7 +223,11 @@ class Tree:
     async def _end(self, root: subprocess.Popen[bytes]) -> None:
         """End it in the way that was drawn; everything must be gone in bounded time."""
         self.journal.update()
-        self.verdict.wrong += invariants.losses(self.plan, self.journal, processes.alive)
+        losses = list(invariants.losses(self.plan, self.journal, processes.alive))
+        if losses and invariants.ended_by_libzmq(self.errors()):
+            self.verdict.ended_by_libzmq = True
+        else:
+            self.verdict.wrong += losses
         started = time.monotonic()
         with trio.CancelScope(shield=True):
             async with trio.open_nursery() as tasks:
@@ -264,7 +268,7 @@ class Tree:
         """The root ends as it was told to, unless something was done to it itself."""
         if any(fault.victim == "root" for fault in self.plan.faults if fault.kind not in ("delay", "noise")):
             return
-        if invariants.ended_by_libzmq(code, self.errors()):
+        if invariants.ended_by_libzmq(self.errors(), code):
             self.verdict.ended_by_libzmq = True
             return
         expected = {"leave": 0, "terminate": -signal.SIGTERM, "kill": -signal.SIGKILL}[self.plan.ending]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -123,6 +124,31 @@ async def test_a_certificate_of_another_authority_is_no_certificate(
                     pytest.fail("it trusts")
         async with tractor.open_portal(url, tls=certificates) as portal:
             assert await portal.run(ws_endpoints.add, 1, 2) == 3
+
+
+@pytest.mark.parametrize("abruptly", [True, False])
+async def test_a_listener_that_goes_away_during_the_tls_handshake(
+    certificates: tractor.TLSConfig, abruptly: bool
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"wss://127.0.0.1:{server.getsockname()[1]}"
+
+        def hang_up() -> None:
+            peer, _ = server.accept()
+            if not abruptly:
+                # All that came was read, so that closing is no reset.
+                assert peer.recv(65536)
+            peer.close()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.to_thread.run_sync, hang_up)
+            with pytest.raises(ConnectionResetError, match="no TLS connection"):
+                async with tractor.open_portal(
+                    f"wss://127.0.0.1:{server.getsockname()[1]}",
+                    tls=certificates,
+                    auth_key="a key of some length",
+                ):
+                    pytest.fail("it was let in")
 
 
 async def test_a_wildcard_is_dialled_and_certified_at_its_loopback(certificates: tractor.TLSConfig) -> None:

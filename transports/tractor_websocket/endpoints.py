@@ -153,8 +153,7 @@ async def _dial(stream: WatchedSocket, address: Address, options: TransportOptio
         try:
             await stream.tls.do_handshake()
         except trio.BrokenResourceError as exc:
-            cause = exc.__cause__ or exc
-            raise OSError(errno.ECONNABORTED, f"{address}: no TLS connection: {cause}") from exc
+            raise _not_secured(address, exc.__cause__ or exc) from exc
 
     async def open_socket(nursery: trio.Nursery) -> tuple[MessageSocket, PeerFacts]:
         socket = await open_as_client(nursery, stream, address, codec)
@@ -179,6 +178,15 @@ async def _dial(stream: WatchedSocket, address: Address, options: TransportOptio
         connection.abort()
         raise
     return connection
+
+
+def _not_secured(address: Address, cause: BaseException) -> OSError:
+    number = errno.ECONNABORTED
+    if isinstance(cause, ssl.SSLEOFError):
+        number = errno.ECONNRESET
+    elif isinstance(cause, ConnectionError) and cause.errno:
+        number = cause.errno
+    return OSError(number, f"{address}: no TLS connection: {cause}")
 
 
 def _answer(
