@@ -143,11 +143,7 @@ async def test_a_listener_that_goes_away_during_the_tls_handshake(
         async with trio.open_nursery() as nursery:
             nursery.start_soon(trio.to_thread.run_sync, hang_up)
             with pytest.raises(ConnectionResetError, match="no TLS connection"):
-                async with tractor.open_portal(
-                    f"wss://127.0.0.1:{server.getsockname()[1]}",
-                    tls=certificates,
-                    auth_key="a key of some length",
-                ):
+                async with tractor.open_portal(url, tls=certificates, auth_key="a key of some length"):
                     pytest.fail("it was let in")
 
 
