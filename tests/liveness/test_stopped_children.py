@@ -56,6 +56,21 @@ async def test_a_stopped_child_is_dead_to_its_owner(
             await trio.sleep_forever()
 
 
+@pytest.mark.parametrize("phase", [0.0, 0.1, 0.5, 0.9, 0.99])
+async def test_it_is_noticed_as_soon_whatever_it_said_last(
+    autojump_clock: trio.testing.MockClock, table: Table, phase: float
+) -> None:
+    with pytest.raises(ActorDied):
+        async with tree() as nursery:
+            portal = await nursery.start_actor("talkative")
+            await trio.sleep(100 + phase)
+            portal.chan.heard += 1
+            table.halted, begun = True, trio.current_time()
+            await portal.chan.wait_closed()
+            assert 3 <= trio.current_time() - begun <= 4.1
+            await trio.sleep_forever()
+
+
 async def test_one_that_goes_on_in_time_is_kept(autojump_clock: trio.testing.MockClock, table: Table) -> None:
     async with tree() as nursery:
         portal = await nursery.start_actor("napping")

@@ -16,8 +16,7 @@ from tractor_core.runtime.actor import Actor
 from .child import Child
 from .process import is_halted
 
-#: Seconds between two looks. Reading one child's state takes some 20 us, and is left out where the child
-#: has said something since the last look.
+#: Seconds between two looks. Reading one child's state takes some 20 us.
 PERIOD = 1.0
 
 
@@ -63,10 +62,11 @@ class StoppedChildren:
 
     def _look(self, watched: _Watched, elapsed: float) -> None:
         child = watched.child
-        heard = watched.heard if child.channel is None else child.channel.heard
-        if heard != watched.heard or not self._halted(watched.pid):
-            watched.heard, watched.stopped_for = heard, None
-        elif watched.stopped_for is None:
+        before, watched.heard = watched.heard, 0 if child.channel is None else child.channel.heard
+        if not self._halted(watched.pid):
+            watched.stopped_for = None
+        elif watched.stopped_for is None or watched.heard != before:
+            # From now on: what it has said, it may have said before it was stopped.
             watched.stopped_for = 0.0
         else:
             watched.stopped_for += elapsed
