@@ -138,12 +138,24 @@ async def test_no_interpreter_is_a_clear_error(monkeypatch: pytest.MonkeyPatch) 
         await backend.spawn(request("spawned_entry:main"))
 
 
-async def test_without_descriptors_for_a_pidfd_a_thread_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_without_descriptors_for_a_pidfd_a_thread_waits(
+    entries: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # One that does not end by itself, however late it is killed.
+    write_module(
+        entries,
+        """
+        import time
+        def main(bootstrap, descriptors):
+            time.sleep(60)
+        """,
+    )
+
     def refuse(pid: int) -> int:
         raise OSError(errno.EMFILE, "too many open files")
 
     monkeypatch.setattr(process_module.os, "pidfd_open", refuse, raising=False)
-    process = await backend.spawn(request("no_such_module:main", env={"PATH": "", "PYTHONSTARTUP": ""}))
+    process = await backend.spawn(request("spawned_entry:main", env={"PATH": "", "PYTHONSTARTUP": ""}))
     process.kill()
     assert await process.wait() == ExitStatus(signal=signal.SIGKILL)
 
