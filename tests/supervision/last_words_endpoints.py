@@ -29,11 +29,15 @@ async def fatal_error() -> None:
     ctypes.pythonapi.Py_FatalError(b"beyond repair")
 
 
-async def flood(size: int, path: str) -> None:
-    """Write so many bytes to descriptor 2, then make a file."""
+async def flood(size: int, begun: str, go: str, done: str) -> None:
+    """Make a file, wait for another, write so many bytes to descriptor 2, and make a third."""
+    with open(begun, "w"):
+        pass
+    while not os.path.exists(go):
+        time.sleep(0.01)
     for _ in range(size // 100):
         os.write(2, b"x" * 99 + b"\n")
-    with open(path, "w"):
+    with open(done, "w"):
         pass
 
 
@@ -49,12 +53,18 @@ async def facts_of_stderr() -> tuple[str, int, str, bool, bool, bool]:
     )
 
 
-async def complain_for(seconds: float, path: str) -> None:
-    """Write to standard error all the time, without ever returning to the loop; note the first failure."""
-    end = time.monotonic() + seconds
+async def complain_as_an_orphan(path: str) -> None:
+    """Write to standard error all the time, without ever returning to the loop; note the first failure.
+
+    It ends a moment after its parent has, well before what an orphan is given.
+    """
+    parent = os.getppid()
     try:
-        while time.monotonic() < end:
+        while os.getppid() == parent:
             sys.stderr.write("still here\n")
+            time.sleep(0.01)
+        for _ in range(10):
+            sys.stderr.write("still here, and alone\n")
             time.sleep(0.01)
     except OSError as error:
         with open(path, "w") as file:

@@ -293,16 +293,18 @@ async def test_standard_error_stays_what_it_is(
 async def test_a_busy_parent_does_not_hold_up_a_captured_child(
     free_tcp_registry: str, tmp_path: Path
 ) -> None:
-    done = tmp_path / "done"
+    begun, go, done = (tmp_path / name for name in ("begun", "go", "done"))
     async with tractor.open_nursery(registry_addrs=[free_tcp_registry]) as an:
         with stderr_to_null():
             portal = await an.start_actor(
                 "speaker", enable_modules=[endpoints.MODULE], proc_kwargs={"stderr": "capture"}
             )
         async with trio.open_nursery() as tasks:
-            tasks.start_soon(portal.run, endpoints.flood, 1_000_000, str(done))
-            await trio.sleep(0.1)
+            tasks.start_soon(portal.run, endpoints.flood, 1_000_000, str(begun), str(go), str(done))
+            while not begun.exists():
+                await trio.sleep(0.01)
             # The loop stands still from here on.
+            go.touch()
             give_up = time.monotonic() + 10
             while not done.exists() and time.monotonic() < give_up:
                 time.sleep(0.01)
@@ -321,7 +323,7 @@ async def main(registry, path):
             "speaker", enable_modules=[endpoints.MODULE], spawn_options={"stderr": "capture"}
         )
         print("ready", flush=True)
-        await portal.run(endpoints.complain_for, 0.5, path)
+        await portal.run(endpoints.complain_as_an_orphan, path)
 
 trio.run(main, *sys.argv[1:])
 """
@@ -343,7 +345,7 @@ async def test_what_an_orphan_says_reaches_the_terminal(free_tcp_registry: str, 
         parent.kill()
         said = await trio.to_thread.run_sync(parent.stderr.read)
     assert (tmp_path / "report.ended").exists() and not report.exists()
-    assert said.endswith(b"farewell\n")
+    assert said.endswith(b"still here, and alone\nfarewell\n")
 
 
 async def test_only_two_ways_to_treat_it(free_tcp_registry: str) -> None:

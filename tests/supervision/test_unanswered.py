@@ -20,7 +20,7 @@ async def block(ctx: tractor.Context, seconds: float, note: str) -> None:
 
 async def test_force_comes_after_one_wait_for_the_acknowledgement(tmp_path: Path) -> None:
     """It is asked all the same, for the case that it answers yet, and told by a signal at once."""
-    policy = tractor.TeardownPolicy(ack=0.5)
+    policy = tractor.TeardownPolicy(ack=3.0)
     limits = tractor.Limits(cancel_timeout=0.1)
     asked: list[bool] = []
     note = tmp_path / "blocked"
