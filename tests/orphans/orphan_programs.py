@@ -173,33 +173,42 @@ async def init(method: str) -> None:
         os._exit(7)
     async with tractor.open_nursery(registry_addrs=REGISTRY, start_method=method) as an:
         await an.start_actor("another")
+        adopted: list[int] = []
         try:
-            await _lose_middle()
+            await _lose_middle(adopted)
         except tractor.ActorDied as error:
             say(status=str(error.exit_status))
-        with trio.move_on_after(10):
-            while _ended() != [own]:
+        with trio.move_on_after(20):
+            # Its own child waits to be reaped by it; the leaf has ended, and somebody has reaped it.
+            while (ended := _ended()) != [own] or any(map(_is_there, adopted)):
                 await trio.sleep(0.1)
-        left = [number for number in _ended() if number != own]
+        left = [number for number in {*ended, *adopted} if number != own and _is_there(number)]
         # A process of the program itself: its status is the program's alone.
         _, status = os.waitpid(own, 0)
         say(left=left, own=os.waitstatus_to_exitcode(status))
         await an.cancel()
 
 
-async def _lose_middle() -> None:
+async def _lose_middle(leaves: list[int]) -> None:
+    """Kill an actor; ``leaves`` gets the one below it."""
     async with tractor.open_nursery() as an:
         portal = await an.start_actor("middle", enable_modules=[MODULE])
         async with portal.open_context(orphan_endpoints.with_leaf) as (_, (middle, leaf)):
+            leaves.append(leaf)
             say(leaf=leaf)
             os.kill(middle, signal.SIGKILL)
             await trio.sleep_forever()
 
 
+def _is_there(pid: int) -> bool:
+    """Whether there is such a process, be it that nobody has reaped it."""
+    return os.path.exists(f"/proc/{pid}")
+
+
 def _ended() -> list[int]:
     """This process's children that have ended and were not reaped."""
-    pids = Path("/proc/self/task/1/children").read_text().split()
-    return [int(pid) for pid in pids if "\nState:\tZ" in Path(f"/proc/{pid}/status").read_text()]
+    pids = map(int, Path("/proc/self/task/1/children").read_text().split())
+    return [pid for pid in pids if _is_there(pid) and not _alive(pid)]
 
 
 PROGRAMS = {program.__name__: program for program in (pair, in_c, dies_spawning, daemonised, ladder, init)}
