@@ -136,13 +136,28 @@ async def test_a_child_that_is_killed_or_stopped(number: signal.Signals, seconds
     """Each in a nursery of its own, whose block must end with the news."""
     async with tractor.open_root_actor(**options()):
         before = descriptors()
+        everybody = Everybody(len(SCHEMES))
         async with trio.open_nursery() as tasks:
             for scheme in SCHEMES:
-                tasks.start_soon(lose_child, scheme, number, seconds)
+                tasks.start_soon(lose_child, scheme, number, seconds, everybody)
         await settled(before)
 
 
-async def lose_child(scheme: str, number: signal.Signals, seconds: float) -> None:
+class Everybody:
+    """Has each of so many tasks wait for the others: what is measured then is no part of a start."""
+
+    def __init__(self, number: int) -> None:
+        self._missing = number
+        self._here = trio.Event()
+
+    async def wait(self) -> None:
+        self._missing -= 1
+        if not self._missing:
+            self._here.set()
+        await self._here.wait()
+
+
+async def lose_child(scheme: str, number: signal.Signals, seconds: float, everybody: Everybody) -> None:
     begun = 0.0
     pid = 0
     pending: Pending | None = None
@@ -155,6 +170,7 @@ async def lose_child(scheme: str, number: signal.Signals, seconds: float) -> Non
             async with trio.open_nursery() as waiting:
                 pending = Pending(portal)
                 await waiting.start(pending.run)
+                await everybody.wait()
                 begun = trio.current_time()
                 os.kill(pid, number)
             pending.check(begun, seconds)
