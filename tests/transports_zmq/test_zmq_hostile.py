@@ -23,6 +23,8 @@ from tractor_zmq.options import CREDIT, DATA, END, HELLO, MAX_FRAME, PROTOCOL, W
 
 KEY = b"k" * 32
 OPTIONS = TransportOptions(key=KEY, connect_timeout=1.0)
+#: For who is to get in, however busy the machine is.
+PATIENT = TransportOptions(key=KEY, connect_timeout=10.0)
 TOKEN = b"t" * 16
 GREETING = HELLO + TOKEN + PROTOCOL
 
@@ -50,7 +52,7 @@ class Service:
             self.ends.append(None)
 
     async def expect_alive(self) -> None:
-        connection = await tractor_zmq.transport.connect(self.listener.address, OPTIONS)
+        connection = await tractor_zmq.transport.connect(self.listener.address, PATIENT)
         connection.send_nowait([b"hello"])
         assert [bytes(frame) for frame in await connection.receive()] == [b"hello"]
         await connection.aclose()

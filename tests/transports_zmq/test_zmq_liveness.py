@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import trio
 from zmq_peer import OPTIONS, send_all, transport_of
+from zmq_quiet import PAUSE, Quiet
 
 import tractor_zmq
 from tractor_core.errors import TransportClosed
@@ -83,6 +84,14 @@ async def expect_loss(connection: Connection, seconds: float) -> None:
     assert caught.value.src_exc is not None
 
 
+async def quiet(pid: int) -> None:
+    """Wait until what is under way to and from that process is where it can get to."""
+    look = Quiet(pid).look
+    with trio.fail_after(10):
+        while not look():
+            await trio.sleep(PAUSE)
+
+
 @pytest.mark.parametrize("scheme", SCHEMES)
 async def test_a_killed_listener_is_noticed(scheme: str) -> None:
     with listening_peer(scheme) as (process, url):
@@ -92,6 +101,7 @@ async def test_a_killed_listener_is_noticed(scheme: str) -> None:
         process.kill()
         await expect_loss(connection, 1)
         connection.abort()
+        process.wait()  # its sockets are closed one after the other
         with pytest.raises(ConnectionRefusedError):
             await transport.connect(transport.parse(url), OPTIONS)
 
@@ -111,7 +121,8 @@ async def test_what_a_killed_peer_had_sent_still_arrives(scheme: str) -> None:
         await round_trip(connection)
         await send_all(connection, frames)
         received = [bytes(frame) for frame in await connection.receive()]
-        await trio.sleep(0.3)  # all the echoes are here by now, in libzmq
+        # All the echoes have left the peer before it is killed: they are with libzmq or the kernel here.
+        await quiet(process.pid)
         process.kill()
         process.wait()
         await trio.sleep(0.1)

@@ -15,7 +15,7 @@ import tractor_zmq
 from tractor_core.seams import Connection, TransportOptions
 
 KEY = b"k" * 32
-OPTIONS = TransportOptions(key=KEY, connect_timeout=3.0)
+OPTIONS = TransportOptions(key=KEY, connect_timeout=15.0)
 
 
 def transport_of(url: str) -> tractor_zmq.ZmqTcpTransport | tractor_zmq.ZmqIpcTransport:

@@ -1,14 +1,14 @@
 """An actor's end of a connection, in a process of its own: ``python zmq_victim.py ROLE URL``.
 
 Roles: ``dial`` and ``listen`` send a window full of frames and close; ``compute-dial`` and ``compute-listen``
-compute while the peer does as it likes, and read afterwards. It says what it does on stdout. Heartbeats are
-more frequent than usual and closed sockets linger longer, so that what must not happen has the time to.
+compute while the peer does as it likes, and read afterwards. It says what it does on stdout, and computes
+until a line comes on stdin. Heartbeats are more frequent than usual and closed sockets linger longer, so that
+what must not happen has the time to; ``patient`` behind the URL makes that far longer.
 """
 
 from __future__ import annotations
 
 import sys
-import time
 from contextlib import suppress
 from typing import Any
 
@@ -20,8 +20,6 @@ from tractor_core.errors import TransportClosed
 from tractor_core.seams import Connection
 from tractor_zmq import dialling, listening, options
 
-#: How long a computing role is away (seconds).
-AWAY = 1.0
 FRAMES = 4
 
 options.HEARTBEAT_INTERVAL = 50
@@ -32,14 +30,19 @@ def say(what: str) -> None:
     print(what, flush=True)
 
 
+def compute() -> None:
+    """Be away, as if for a computation, until told to come back."""
+    sys.stdin.readline()
+
+
 def send_window(connection: Connection) -> None:
     """Exactly as much as may be under way to a peer that takes nothing."""
     assert connection.send_nowait([b"%d" % number + bytes(262_000) for number in range(FRAMES)]) == FRAMES
 
 
-async def compute(connection: Connection) -> None:
+async def compute_and_read(connection: Connection) -> None:
     say("away")
-    time.sleep(AWAY)
+    compute()
     try:
         while True:
             assert await connection.receive()
@@ -51,7 +54,7 @@ async def dial(role: str, url: str) -> None:
     transport = transport_of(url)
     connection = await transport.connect(transport.parse(url), OPTIONS)
     if role == "compute-dial":
-        await compute(connection)
+        await compute_and_read(connection)
         await connection.aclose()
         return
     send_window(connection)
@@ -73,7 +76,7 @@ async def listen(role: str, url: str) -> None:
 
     async def handler(connection: Connection) -> None:
         if role == "compute-listen":
-            await compute(connection)
+            await compute_and_read(connection)
         else:
             send_window(connection)
             await connection.aclose()
@@ -83,7 +86,7 @@ async def listen(role: str, url: str) -> None:
         """The loop has other things to do just then."""
         await unbinding.wait()
         say("unbinding")
-        time.sleep(AWAY)
+        compute()
 
     async def serve() -> None:
         with suppress(trio.ClosedResourceError):
@@ -100,5 +103,7 @@ async def listen(role: str, url: str) -> None:
 
 
 if __name__ == "__main__":
+    if sys.argv[3:] == ["patient"]:
+        dialling.LINGER = listening.LINGER = 25_000
     trio.run(dial if sys.argv[1].endswith("dial") else listen, sys.argv[1], sys.argv[2])
     say("the end")
