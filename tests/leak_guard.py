@@ -14,8 +14,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-#: How long the end of a test may take to settle (seconds): an orphan is reaped by init in its own time.
-SETTLING_TIME = 1.0
+#: How long the end of a test may take to settle (seconds): by promise orphans end within two seconds, on a
+#: busy machine a little later, and init reaps them in its own time.
+SETTLING_TIME = 5.0
 
 #: Opened once and kept, by the interpreter or its libraries.
 KEPT_DESCRIPTORS = ("/dev/urandom", "/dev/null")
