@@ -329,6 +329,7 @@ async def test_another_user_is_refused_on_either_side(
     listener = await transport.listen(address, OPTIONS)
     stranger = PeerFacts(pid=1, uid=os.geteuid() + 1, same_host=True)
     monkeypatch.setattr(tractor_uds.endpoints, "_peer_facts", lambda sock: stranger)
+    began = trio.current_time()
     async with trio.open_nursery() as nursery:
         await nursery.start(listener.serve, handler)
         for _ in range(5):
@@ -338,7 +339,8 @@ async def test_another_user_is_refused_on_either_side(
             await transport.connect(address, OPTIONS)
         nursery.cancel_scope.cancel()
     await listener.aclose()
-    assert len([record for record in caplog.records if "refused process" in record.getMessage()]) == 1
+    refusals = [record for record in caplog.records if "refused process" in record.getMessage()]
+    assert 1 <= len(refusals) <= 1 + trio.current_time() - began, "one for each second"
 
 
 async def test_a_missing_file_is_refused(directory: Path) -> None:

@@ -132,7 +132,7 @@ async def test_it_may_come_in_the_middle_of_a_large_frame() -> None:
         with no_more_open(), connected() as (connection, far):
             connection.placer = placer
             data = framed(b"z" * 600_000)
-            far.settimeout(1)
+            far.settimeout(20)
             async with trio.open_nursery() as nursery:
 
                 def work(far: socket.socket = far, data: bytes = data) -> None:
