@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 from pathlib import Path
@@ -59,18 +60,20 @@ async def test_the_actors_of_a_registry_asked_of_any_member(registry: str) -> No
 
 
 async def test_an_actor_that_does_not_answer_is_listed_with_the_reason(registry: str) -> None:
-    async with tractor.open_nursery(registry_addrs=[registry]) as nursery:
+    # However long the command takes, a stopped child is not given up meanwhile.
+    policy = tractor.TeardownPolicy(stopped=math.inf)
+    async with tractor.open_nursery(registry_addrs=[registry], policy=policy) as nursery:
         stopped = await nursery.start_actor("stopped")
         os.kill(stopped.chan.aid.pid, signal.SIGSTOP)
         try:
-            finished = await run_async("ps", registry, "--json", "--timeout", "0.5")
+            finished = await run_async("ps", registry, "--json", "--timeout", "2.5")
         finally:
             os.kill(stopped.chan.aid.pid, signal.SIGCONT)
         assert finished.returncode == 0, finished.stderr
         rows = {row["name"]: row for row in json.loads(finished.stdout)}
         assert rows["root"]["state"] == "running"
         assert rows["stopped"]["state"] == "unreachable" and rows["stopped"]["pid"] is None
-        assert "within 0.5 s" in rows["stopped"]["error"]
+        assert "within 2.5 s" in rows["stopped"]["error"]
         await nursery.cancel()
 
 
