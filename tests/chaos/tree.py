@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -41,6 +42,10 @@ ASK_AGAIN: Final = 1.0
 
 #: How often the tree is looked at (seconds).
 TICK: Final = 0.02
+
+
+#: The ports of the latest trees, far more than there are at a time.
+_chosen: deque[int] = deque(maxlen=200)
 
 
 @dataclass
@@ -346,10 +351,13 @@ def _free_port() -> int:
     share = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % 16
     while True:
         port = random.randrange(20_000 + share, 32_000, 16)
+        if port in _chosen:
+            continue  # for another tree at the same time, which may not listen there yet
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
+            _chosen.append(port)
             return port
