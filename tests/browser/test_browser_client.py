@@ -173,7 +173,7 @@ def test_the_module_imports_nothing() -> None:
 
 
 def test_an_idle_page_is_heard_of(open_page: OpenPage, start: Callable[..., Any], site: int) -> None:
-    # The service closes what it hears nothing of for a second: the page answers its pings.
-    url = start("browser_endpoints.py", f"http://127.0.0.1:{site}", "0", "1.0").url
-    idle = "url => import('/scenarios.js').then((it) => it.idle(url, 2500))"
+    # The service closes what it hears nothing of for so long: the page answers its pings.
+    url = start("browser_endpoints.py", f"http://127.0.0.1:{site}", "0", "2.5").url
+    idle = "url => import('/scenarios.js').then((it) => it.idle(url, 4000))"
     assert open_page().evaluate(idle, url) == 3
