@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from statistics import median
@@ -48,6 +49,9 @@ KILLING = {
 }
 
 _numbers = itertools.count()
+
+#: The ports that the latest cases have, far more than there are at a time.
+_chosen: deque[int] = deque(maxlen=200)
 
 
 class Place:
@@ -221,12 +225,15 @@ def _free_url(scheme: str) -> str:
     while True:
         # Below the range from which the system picks, so that no connection takes it meanwhile.
         port = random.randrange(20_000 + share, 32_000, 16)
+        if port in _chosen:
+            continue  # for another case at the same time, whose tree may not listen there yet
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
+        _chosen.append(port)
         return f"{scheme}://127.0.0.1:{port}"
 
 

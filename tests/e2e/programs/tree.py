@@ -25,6 +25,7 @@ async def middle(ctx: tractor.Context, leaf_behaviour: str, behaviour: str) -> N
             for index in range(2):
                 portal = await an.start_actor(f"leaf{index}", enable_modules=[endpoints.MODULE])
                 pids += await tasks.start(leaf, portal, leaf_behaviour)
+            endpoints.prepare(behaviour)
             await ctx.started(pids)
             await endpoints.BEHAVIOURS[behaviour]()
 
