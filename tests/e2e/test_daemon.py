@@ -62,16 +62,17 @@ async def test_a_signal_drains_a_daemon(number: signal.Signals, registry: str, t
     async with daemon(registry) as (process, portal):
         await portal.run(endpoints.touch_at_the_end, path=str(tmp_path / "ended"))
         async with trio.open_nursery() as tasks:
-            tasks.start_soon(call_until_cancelled, portal, str(tmp_path / "left"))
-            await trio.sleep(0.1)
+            tasks.start_soon(call_until_cancelled, portal, tmp_path)
+            while not (tmp_path / "begun").exists():
+                await trio.sleep(0.01)
             process.send_signal(number)
         assert await output_of(process) == (-number, "", "")
-    assert {path.name for path in tmp_path.iterdir()} == {"ended", "left"}
+    assert {path.name for path in tmp_path.iterdir()} == {"begun", "ended", "left"}
 
 
-async def call_until_cancelled(portal: tractor.Portal, path: str) -> None:
+async def call_until_cancelled(portal: tractor.Portal, place: Path) -> None:
     with pytest.raises(tractor.ContextCancelled) as caught:
-        await portal.run(endpoints.touch_when_left, path=path)
+        await portal.run(endpoints.touch_when_left, begun=str(place / "begun"), path=str(place / "left"))
     assert caught.value.canceller == portal.chan.aid.uid
 
 

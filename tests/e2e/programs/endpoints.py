@@ -44,8 +44,9 @@ async def forever() -> None:
     await trio.sleep_forever()
 
 
-async def touch_when_left(path: str) -> None:
-    """Make a file when cancelled."""
+async def touch_when_left(begun: str, path: str) -> None:
+    """Make a file when called, and another when cancelled."""
+    touch(begun)
     try:
         await trio.sleep_forever()
     finally:
@@ -135,6 +136,7 @@ async def subtree(ctx: tractor.Context, depth: int, width: int, behaviour: str) 
                     tasks.start_soon(_branch, an, index, depth - 1, width, behaviour, send)
                 for _ in range(width):
                     pids += await receive.receive()
+            prepare(behaviour)
             await ctx.started(pids)
             await BEHAVIOURS[behaviour]()
 
@@ -167,9 +169,10 @@ async def _all_written() -> None:
     await trio.testing.wait_all_tasks_blocked(0.05)
 
 
-async def _ignore_sigterm() -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    await trio.sleep_forever()
+def prepare(behaviour: str) -> None:
+    """What must be so before anybody is told that this actor stands: the next thing may be a signal."""
+    if behaviour.startswith("ignore"):
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 async def _spawn() -> None:
@@ -185,7 +188,7 @@ BEHAVIOURS = {
     "block": _block,
     "compute": _compute,
     "stop": _stop,
-    "ignore": _ignore_sigterm,
+    "ignore": forever,  # SIGTERM, by prepare()
     "ignore all": ignore_everything,
     "spawn": _spawn,
 }
