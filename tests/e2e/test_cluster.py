@@ -51,9 +51,9 @@ async def test_the_start_method_of_the_environment(
 async def test_starting_and_ending_leaves_nothing_behind(one_registry: str) -> None:
     async with tractor.open_root_actor(registry_addrs=[one_registry]):
         await rounds(2)  # what is made once and kept
-        before = held()
+        before = await settled()
         await rounds(12)
-        assert held() == before
+        assert await settled(before) == before
 
 
 async def rounds(number: int) -> None:
@@ -81,7 +81,29 @@ async def end_self(portal: tractor.Portal) -> None:
     await portal.run(endpoints.end_self)
 
 
-def held() -> tuple[int, set[str], list[int]]:
+Belongings = tuple[int, set[str], list[int]]
+
+#: How long nothing may have changed before it is believed not to (seconds), and how long that is waited for.
+QUIET, PATIENCE = 0.3, 10.0
+
+
+async def settled(wanted: Belongings | None = None) -> Belongings:
+    """What is held when ``wanted`` is, or else when nothing has changed for a while.
+
+    The connection of a child that was killed while it was booting ends when its end of file is read.
+    """
+    found, since = held(), trio.current_time()
+    give_up = since + PATIENCE
+    while found != wanted and trio.current_time() < give_up:
+        if wanted is None and trio.current_time() - since > QUIET:
+            break
+        await trio.sleep(0.02)
+        if (now := held()) != found:
+            found, since = now, trio.current_time()
+    return found
+
+
+def held() -> Belongings:
     gc.collect()
     # Trio keeps threads for a while, and those of other tests end in their own time.
     threads = {thread.name for thread in threading.enumerate() if not thread.name.startswith("Trio thread")}
