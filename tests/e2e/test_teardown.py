@@ -46,26 +46,26 @@ async def call(portal: Any, function: Any, *args: Any) -> None:
 async def test_cancel_ends_whatever_the_actor_does(
     function: Any, args: tuple[Any, ...], one_registry: str
 ) -> None:
-    with trio.fail_after(10):
-        async with tractor.open_nursery(registry_addrs=[one_registry]) as an:
-            portal = await an.start_actor("stubborn", enable_modules=EXPOSED)
-            pid = await portal.run(endpoints.pid)
-            async with trio.open_nursery() as tasks:
-                await start_busy(portal, tasks, function, *args)
+    async with tractor.open_nursery(registry_addrs=[one_registry]) as an:
+        portal = await an.start_actor("stubborn", enable_modules=EXPOSED)
+        pid = await portal.run(endpoints.pid)
+        async with trio.open_nursery() as tasks:
+            await start_busy(portal, tasks, function, *args)
+            with trio.fail_after(8):
                 await an.cancel()
-                assert not alive(pid)
-                assert actors() == []
+            assert not alive(pid)
+            assert actors() == []
 
 
 @pytest.mark.parametrize("how", ["hard kill", "own policy", "cancel_actor"])
 async def test_other_ways_to_end_a_stubborn_actor(how: str, one_registry: str) -> None:
     policy = TeardownPolicy(ack=0.1, graceful=0.2, terminate=0.2) if how == "own policy" else None
-    with trio.fail_after(10):
-        async with tractor.open_nursery(registry_addrs=[one_registry], policy=policy) as an:
-            portal = await an.start_actor("stubborn", enable_modules=EXPOSED)
-            pid = await portal.run(endpoints.pid)
-            async with trio.open_nursery() as tasks:
-                await start_busy(portal, tasks, endpoints.ignore_everything)
+    async with tractor.open_nursery(registry_addrs=[one_registry], policy=policy) as an:
+        portal = await an.start_actor("stubborn", enable_modules=EXPOSED)
+        pid = await portal.run(endpoints.pid)
+        async with trio.open_nursery() as tasks:
+            await start_busy(portal, tasks, endpoints.ignore_everything)
+            with trio.fail_after(8):
                 if how == "cancel_actor":
                     assert await portal.cancel_actor()
                 else:
