@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import meeting_endpoints as endpoints
@@ -70,9 +70,14 @@ class Crowd:
         self.finished = 0
         self.all_connected = trio.Event()
         self.may_read = trio.Event()
+        #: They stay connected at once, but need not all shake hands at once, for which there is a time limit.
+        self._dialling = trio.CapacityLimiter(20)
 
     async def keeps_up(self, number: int) -> None:
-        async with tractor.open_portal(self._url, name=f"quick-{number}") as portal:
+        async with AsyncExitStack() as stack:
+            async with self._dialling:
+                dialled = tractor.open_portal(self._url, name=f"quick-{number}")
+                portal = await stack.enter_async_context(dialled)
             await self._join()
             async with portal.open_context(endpoints.exchange, count=VALUES, size=SIZE) as (ctx, _):
                 async with ctx.open_stream(overflow="block") as stream:

@@ -186,13 +186,14 @@ async def test_a_silent_peer_is_sent_away(one_registry: str) -> None:
 async def test_five_hundred_bare_connections(one_registry: str) -> None:
     allowed = max(ALLOWED, 500 * ALLOWED_EACH.get(parse_address(one_registry).scheme, 0))
     async with under_fire(one_registry, allowed=allowed) as friend:
+        began = trio.current_time()
         async with AsyncExitStack() as streams:
             for _ in range(500):
                 await streams.enter_async_context(await raw(one_registry))
             await friend.call()
         lines = await complaint(friend.program)
         # One line, then a count for each second that it took.
-        assert len(lines) <= 6
+        assert len(lines) <= 2 + trio.current_time() - began
         assert "peer" in lines[0]
         await friend.call()
 
@@ -224,7 +225,9 @@ async def test_at_the_cap_friends_are_kept_and_the_next_is_refused(one_registry:
                 pytest.fail("it is in")
         for portal in portals:
             assert await portal.run(endpoints.pid) == program.pid
-        assert any("at 3 connections" in line for line in program.errors())
+        with trio.fail_after(5):
+            while not any("at 3 connections" in line for line in program.errors()):
+                await trio.sleep(0.01)
 
 
 # -- who holds the key and misbehaves --------------------------------------------------------------

@@ -232,6 +232,8 @@ async def blocking_keeps_order_and_bounds(tree: Tree) -> None:
     async with tree.portal.open_context(endpoints.collects, "block", 10, key=key, window=32) as (context, _):
         async with context.open_stream() as stream, trio.open_nursery() as nursery:
             nursery.start_soon(send_all, stream)
+            while sent < 10:
+                await trio.sleep(0.01)
             await trio.sleep(0.5)
             assert 10 <= sent <= 10 + 64
             await tree.portal.run(endpoints.go_on, key)
