@@ -117,12 +117,10 @@ async def test_rounds_leave_nothing(free_tcp_registry: str, method: str, rounds:
         before = belongings()
         for index in range(rounds):
             await one_round(index)
-        after = belongings()
-        with trio.move_on_after(2):
-            while after != before:
+        with trio.move_on_after(15):
+            while grown(before, belongings()):
                 await trio.sleep(0.02)
-                after = belongings()
-        assert after == before
+        assert not grown(before, belongings())
 
 
 def belongings() -> dict[str, object]:
@@ -131,6 +129,15 @@ def belongings() -> dict[str, object]:
         "descriptors": len(os.listdir("/proc/self/fd")),
         "threads": threading.active_count(),
         "descendants": descendants(os.getpid()),
+    }
+
+
+def grown(before: dict[str, object], after: dict[str, object]) -> dict[str, object]:
+    """What there is more of, or others of. Trio keeps idle threads for a while, so there may be fewer."""
+    return {
+        name: (was, after[name])
+        for name, was in before.items()
+        if (after[name] > was if isinstance(was, int) else after[name] != was)  # type: ignore[operator]
     }
 
 
