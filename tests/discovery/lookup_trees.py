@@ -53,6 +53,7 @@ def refusing(*names: str) -> Iterator[None]:
         self: MemTransport, address: tractor.Address, options: TransportOptions
     ) -> MemConnection:
         if address.host in names:
+            await trio.lowlevel.checkpoint()
             raise ConnectionRefusedError(f"nobody listens on {address}")
         return await connect(self, address, options)
 

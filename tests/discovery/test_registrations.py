@@ -11,6 +11,7 @@ from lookup_trees import (
     THERE,
     own_one,
     pid_of,
+    refusing,
     register_nonsense,
     registered,
     tree,
@@ -20,6 +21,7 @@ from lookup_trees import (
 from other_roots import OtherRoot, other_root
 
 import tractor_core as tractor
+from tractor_core.discovery.lookup import LocalRegistry
 from tractor_core.discovery.registrar import MAX_ADDRESSES
 from tractor_core.errors import TransportClosed
 from tractor_core.testing.mem import MemNetwork
@@ -42,6 +44,26 @@ async def test_a_child_of_a_child_is_registered_and_goes_with_its_end(
                 pass
         assert await registered("grandchild") == []
         assert len(await registered("child")) == 1
+
+
+async def test_two_who_are_refused_at_the_same_address_at_once(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Both reports are checked, one address goes once, and the registrar lives."""
+    async with tree() as nursery:
+        worker = await nursery.start_actor("worker", bind_addrs=["mem://one", "mem://two"])
+        with refusing("one"):
+
+            async def look() -> None:
+                async with tractor.get_registry() as registry:
+                    assert isinstance(registry, LocalRegistry)
+                    await registry.registrar.refused(worker.chan.aid.uuid, ["mem://one"])
+
+            async with trio.open_nursery() as lookers:
+                lookers.start_soon(look)
+                lookers.start_soon(look)
+        (found,) = await registered("worker")
+        assert found.addresses == ["mem://two"]
 
 
 async def test_an_ended_actor_is_gone_at_once(autojump_clock: trio.testing.MockClock) -> None:

@@ -111,6 +111,23 @@ async def test_infinite_patience_is_possible(autojump_clock: trio.testing.MockCl
         await nursery.cancel()
 
 
+async def leave() -> None:
+    tractor.current_actor().cancel_soon()
+
+
+async def test_one_that_left_by_itself_is_not_looked_at(
+    autojump_clock: trio.testing.MockClock, table: Table
+) -> None:
+    async with tree() as nursery:
+        portal = await nursery.start_actor("on its own", enable_modules=[leave])
+        await portal.run(leave)
+        await portal.chan.wait_closed()
+        await trio.sleep(5)
+        before = table.looks
+        await trio.sleep(100)
+        assert table.looks == before
+
+
 async def test_nobody_looks_when_there_are_no_children(
     autojump_clock: trio.testing.MockClock, table: Table
 ) -> None:

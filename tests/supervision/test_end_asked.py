@@ -34,6 +34,27 @@ async def test_a_portal_that_was_looked_up_ends_a_child_within_the_ladder_too(
         assert trio.current_time() - began < 10
 
 
+async def test_a_request_whose_caller_gives_up_is_out_all_the_same(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Its owner sees to the end as if the caller had waited."""
+    policy = tractor.TeardownPolicy(graceful=2.0)
+    async with tractor.open_nursery(
+        registry_addrs=["mem://given-up"], start_method="inproc", policy=policy
+    ) as nursery:
+        portal = await nursery.start_actor("worker", enable_modules=[__name__])
+        (child,) = nursery._children.values()
+        async with trio.open_nursery() as callers:
+            callers.start_soon(_expect_a_break, portal)
+            await trio.sleep(0.1)
+            began = trio.current_time()
+            with trio.CancelScope() as scope:
+                scope.cancel()
+                await portal.cancel_actor()
+            assert scope.cancelled_caught and child.end_asked
+        assert trio.current_time() - began < 10
+
+
 async def _expect_a_break(portal: tractor.Portal) -> None:
     with pytest.raises(tractor.TransportClosed):
         await portal.run(stay_a_minute)

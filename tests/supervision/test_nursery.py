@@ -131,6 +131,25 @@ async def test_an_error_nobody_waited_long_enough_for_is_raised_by_the_block() -
                 await portal.wait_for_result()
 
 
+async def test_an_error_that_comes_as_its_waiter_gives_up_is_raised_by_the_block() -> None:
+    """In one tick, whichever of the two runs first."""
+    for _ in range(8):
+        with pytest.raises(tractor.RemoteActorError, match="crossed"):
+            async with nursery() as an:
+                portal = await an.run_in_actor(fail, message="crossed", after=5)
+                (child,) = an._children.values()
+                with trio.CancelScope() as scope:
+                    assert child.main is not None
+                    settle = child.main.settle
+
+                    def settle_when_given_up(scope: trio.CancelScope = scope, settle: Any = settle) -> None:
+                        scope.cancel()
+                        settle()
+
+                    child.main.settle = settle_when_given_up  # type: ignore[method-assign]
+                    await portal.wait_for_result()
+
+
 async def test_a_delivered_error_that_leaves_the_block_is_raised_once() -> None:
     with pytest.raises(tractor.RemoteActorError, match="once"):
         async with nursery() as an:

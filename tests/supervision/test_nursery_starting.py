@@ -48,6 +48,21 @@ async def cancelled_after(steps: int, function: Callable[[], Awaitable[object]])
     return not scope.cancelled_caught
 
 
+async def test_a_start_in_the_tick_in_which_the_nursery_ends_leaves_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """trio's nursery ends with its last task, a moment before the block does."""
+    async with nursery() as an:
+        async with trio.open_nursery() as ended:
+            pass
+        monkeypatch.setattr(an, "_nursery", ended)
+        with pytest.raises(RuntimeError, match="starts no more actors"):
+            await an.start_actor("late")
+        assert not an._children
+        with trio.fail_after(1):
+            await an.cancel()
+
+
 async def test_cancelled_while_starting_leaves_nothing() -> None:
     async with nursery() as an:
         for steps in range(0, 120, 3):

@@ -144,7 +144,10 @@ class Registrar:
             entry = self._entries.get(uuid)
             if entry is None or entry.channel is None or address not in entry.addresses:
                 continue
-            if not await self._answers(entry, address) and self._entries.get(uuid) is entry:
+            if await self._answers(entry, address):
+                continue
+            # Others may have found out the same meanwhile.
+            if self._entries.get(uuid) is entry and address in entry.addresses:
                 entry.addresses.remove(address)
                 if not entry.addresses:
                     self._remove(uuid)

@@ -204,10 +204,13 @@ class Portal(Generic[MainT]):
         if timeout is None:
             timeout = self.cancel_timeout
         reached = self.chan.connected()
-        acked = await request_end(self._actor, self.chan, timeout)
-        on_end_asked = self._actor.on_end_asked.get(self.chan.aid.uuid)
-        if on_end_asked is not None:
-            on_end_asked(self.chan, reached)
+        try:
+            acked = await request_end(self._actor, self.chan, timeout)
+        finally:
+            # Also where the caller has given up: the request is out.
+            on_end_asked = self._actor.on_end_asked.get(self.chan.aid.uuid)
+            if on_end_asked is not None:
+                on_end_asked(self.chan, reached)
         if not acked and raise_on_timeout:
             raise ActorTooSlowError(f"{self.chan.aid} did not acknowledge the cancel of its runtime in time")
         return acked

@@ -40,7 +40,6 @@ class MainTask:
         self._result: Any = None
         self._error: BaseException | None = None
         self._finished = trio.Event()
-        self._waiting = 0
         #: Somebody got the error from ``wait_for_result()``: it is theirs.
         self.delivered = False
 
@@ -57,8 +56,8 @@ class MainTask:
             self._result = self._decode(result_of(self._call.dialog).pld)
         except Exception as error:
             self._error = error
-        # Who waits at this moment gets it for certain; who gave up before does not.
-        self.delivered = self._waiting > 0
+        # Who waits at this moment gets it for certain; who gave up before does not, though it has yet to run.
+        self.delivered = self._finished.statistics().tasks_waiting > 0
         self._finished.set()
 
     @property
@@ -71,11 +70,7 @@ class MainTask:
 
     async def wait_for_result(self) -> Any:
         """The result, or the error; the same every time."""
-        self._waiting += 1
-        try:
-            await self._finished.wait()
-        finally:
-            self._waiting -= 1
+        await self._finished.wait()
         if self._error is not None:
             self.delivered = True
             raise self._error
@@ -114,6 +109,11 @@ class Child:
     @property
     def uid(self) -> tuple[str, str]:
         return (self.name, self.uuid)
+
+    @property
+    def leaving(self) -> bool:
+        """Whether it is being ended, or is gone."""
+        return self.end_asked or self.gone.is_set()
 
     def ask_end(self, *, hard_kill: bool = False) -> None:
         """Begin its end; the task that supervises it does the rest."""

@@ -35,6 +35,8 @@ SUBTREE_TIMEOUT = 3.0
 #: How long after a subtree was killed its last listeners are closed (seconds).
 SETTLING_TIME = 0.02
 
+_NO_MORE = "this nursery was cancelled or left: it starts no more actors"
+
 
 class ActorNursery:
     """Starts actors and owns them. Made by ``open_nursery()``.
@@ -137,12 +139,19 @@ class ActorNursery:
         if not isinstance(name, str) or not name:
             raise TypeError(f"an actor's name is a non-empty string, not {name!r}")
         if self._closed or self._cancel_called:
-            raise RuntimeError("this nursery was cancelled or left: it starts no more actors")
+            raise RuntimeError(_NO_MORE)
         child = Child(self._actor, name, new_uuid(), stop_patience=self._policy.stopped)
         self._children[child.uuid] = child
-        portal: Portal = await self._nursery.start(
-            self._supervise, child, options, main, name=f"actor {name}"
-        )
+        try:
+            portal: Portal = await self._nursery.start(
+                self._supervise, child, options, main, name=f"actor {name}"
+            )
+        except BaseException:
+            if self._children.pop(child.uuid, None) is None:
+                raise
+            # Nobody supervised it: trio's nursery ends with its last task, a moment before its block does.
+            child.release()
+            raise RuntimeError(_NO_MORE) from None
         return portal
 
     # -- supervising ------------------------------------------------------------------------------

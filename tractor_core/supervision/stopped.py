@@ -55,7 +55,7 @@ class StoppedChildren:
             await trio.sleep(PERIOD)
             now = trio.current_time()
             elapsed, looked_at = now - looked_at, now
-            self._watched = [each for each in self._watched if not each.child.end_asked]
+            self._watched = [each for each in self._watched if not each.child.leaving]
             for watched in self._watched:
                 # A look that comes late says that this loop did not run: that is not the child's doing.
                 self._look(watched, elapsed if elapsed < 2 * PERIOD else 0.0)
