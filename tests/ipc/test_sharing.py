@@ -285,7 +285,6 @@ async def test_while_the_path_is_full_the_memory_waits_for_its_turn() -> None:
             nursery.start_soon(keep_reading, one)
             for message in messages:
                 one.post(message)
-            nursery.start_soon(one._flush_forever)
             found = [await other.recv() for _ in messages]
             nursery.start_soon(one.send, value(9, 10))
             found.append(await other.recv())

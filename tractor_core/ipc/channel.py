@@ -11,7 +11,7 @@ import os
 import warnings
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Protocol, TypeAlias
 from uuid import uuid4
 
@@ -347,10 +347,7 @@ class Channel(SendingHalf):
                 # What was said in reply and not taken since: a peer that only asks must not fill this side.
                 answers = answers + self.backlog - before if self._queue else 0
                 if answers > self.limits.max_buffered:
-                    return TransportClosed(
-                        f"channel to {self.aid}: it takes no answers, {answers} bytes of them wait "
-                        "(Limits.max_buffered)"
-                    )
+                    return self._takes_no_answers(answers)
                 frames = await self.connection.receive()
                 if not frames:
                     return TransportClosed(f"channel to {self.aid} was closed by the peer")
@@ -425,13 +422,19 @@ class Channel(SendingHalf):
             return error
         return TransportClosed(f"channel to {self.aid}: not a message: {error}", src_exc=error)
 
+    def _takes_no_answers(self, size: int) -> TransportClosed:
+        return TransportClosed(
+            f"channel to {self.aid}: it takes no answers, {size} bytes of them wait (Limits.max_buffered)"
+        )
+
     # -- raw use ----------------------------------------------------------------------------------
 
     async def send(self, message: m.MsgType) -> None:
         """Send one message and wait until it has been handed to the transport.
 
         Raises ``TransportClosed`` when the channel has ended, ``trio.BusyResourceError`` when another task
-        is in here, and what :meth:`encode` raises.
+        is in here, and what :meth:`encode` raises. When cancelled, the message is still sent, by whoever
+        is next in here, in :meth:`recv` or in :meth:`aclose`.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
         if self._sending:
@@ -442,17 +445,20 @@ class Channel(SendingHalf):
             return
         self._sending = True
         try:
-            await self._flush_all()
+            await self._flush_in_turn()
         except trio.ClosedResourceError as error:
             raise self._refusal() from error
         finally:
             self._sending = False
+        if self._lost:
+            raise self._refusal()
 
     async def recv(self) -> m.MsgType:
         """The next message, its payload undecoded (``channel.codec.decode_payload`` decodes one).
 
-        ``RuntimeError`` where an actor's runtime reads this channel, ``trio.BusyResourceError`` when
-        another task is in here, ``TransportClosed`` once the channel has ended.
+        Answers pings, and writes, while it waits, what could not be written before. ``RuntimeError`` where
+        an actor's runtime reads this channel, ``trio.BusyResourceError`` when another task is in here,
+        ``TransportClosed`` once the channel has ended.
         """
         if not self._raw:
             raise RuntimeError(f"the runtime reads this channel to {self.aid}; use a portal")
@@ -464,15 +470,7 @@ class Channel(SendingHalf):
             while not self._unread:
                 if self.closed_by is not None:
                     raise self.closed_by
-                frames = await self.connection.receive()
-                if not frames:
-                    self._fail(TransportClosed(f"channel to {self.aid} was closed by the peer"))
-                self._keep(frames)
-                if self._queue and not self._sending:
-                    await self._flush_all()
-        except _ENDINGS as error:
-            self._fail(self._reason(error))
-            raise self._refusal() from None
+                await self._arrival()
         finally:
             self._receiving = False
         return self._unread.popleft()
@@ -489,6 +487,22 @@ class Channel(SendingHalf):
                 raise
             raise StopAsyncIteration from None
 
+    async def _arrival(self) -> None:
+        """Wait for frames and keep their messages, or end the channel; a clogged path delays neither."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._flush_in_turn_forever)
+            try:
+                frames = await self.connection.receive()
+                if not frames:
+                    raise TransportClosed(f"channel to {self.aid} was closed by the peer")
+                self._keep(frames)
+                # Answers go out now, as far as they can: nobody knows when this is called again.
+                with suppress(TransportClosed, trio.ClosedResourceError), trio.move_on_after(0):
+                    await self._flush_in_turn()
+            except _ENDINGS as error:
+                self._fail(self._reason(error))
+            nursery.cancel_scope.cancel()
+
     def _keep(self, frames: Sequence[Buffer]) -> None:
         self._release()
         for frame in frames:
@@ -496,6 +510,8 @@ class Channel(SendingHalf):
             if type(message) is m.Ping:
                 # As an actor's runtime would: who reads here has dialogs in mind, and is alive.
                 self.post(m.Pong(message.serial))
+                if self.overfull:
+                    raise self._takes_no_answers(self.backlog)
             elif message is not None:
                 self._unread.append(message)
 
@@ -544,7 +560,7 @@ class Channel(SendingHalf):
         try:
             if not self.closed:
                 with trio.move_on_after(timeout):
-                    await (self.drained() if self._reading else self._flush_all())
+                    await (self.drained() if self._reading else self._flush_in_turn())
         except (TransportClosed, trio.ClosedResourceError):
             pass  # the peer has gone: nobody is left to hand it to
         finally:

@@ -109,6 +109,8 @@ class SendingHalf:
         self._starting: set[int] = set()
         self._flusher: trio.lowlevel.Task | None = None
         self._flush_due = False
+        #: Where nothing flushes for ever: whether some task is in :meth:`_flush_in_turn`, and writes.
+        self._flushing = False
         self._drained = trio.lowlevel.ParkingLot()
         frame = min(connection.max_send_frame or WHOLE_UP_TO, bounds.max_frame or WHOLE_UP_TO)
         self._chunk = min(CHUNK if self._direct is None else DIRECT_CHUNK, frame - 64)
@@ -255,6 +257,35 @@ class SendingHalf:
             return trio.lowlevel.Abort.SUCCEEDED
 
         await trio.lowlevel.wait_task_rescheduled(abort)
+
+    async def _flush_in_turn(self) -> None:
+        """Wait until all is written (or the channel ended), where no task does so for ever.
+
+        One of those that wait here writes for all; where it fails or is cancelled, another goes on.
+        """
+        while self._unwritten() and not self._lost:
+            if self._flushing:
+                await self._drained.park()
+                continue
+            self._flushing = True
+            try:
+                await self._flush_all()
+            finally:
+                self._flushing = False
+                self._all_written()
+                if self._unwritten():
+                    self._wake_flusher()
+
+    async def _flush_in_turn_forever(self) -> None:
+        """Write what nobody waits for, in turn with those who wait for theirs; beside who reads."""
+        try:
+            while True:
+                await self._flush_in_turn()
+                if not self._flush_due:
+                    await self._park_flusher()
+                self._flush_due = False
+        except (TransportClosed, trio.ClosedResourceError):
+            pass  # who reads learns the same, and may have frames left to deliver first
 
     async def _flush_all(self) -> None:
         # Frames are in several buffers only where it is one.
