@@ -36,6 +36,31 @@ async def count_up(ctx: tractor.Context, upto: int) -> None:
             await stream.send(number)
 
 
+#: Lets the callee of :func:`take_when_told` take values: one for each.
+TAKE: list[trio.Semaphore] = []
+
+
+@tractor.context
+async def take_when_told(ctx: tractor.Context, window: int) -> None:
+    """Open a stream whose sender may not get further ahead than ``window``, and take on demand."""
+    TAKE[:] = [trio.Semaphore(0)]
+    await ctx.started()
+    async with ctx.open_stream(msg_buffer_size=window) as stream:
+        while True:
+            await TAKE[0].acquire()
+            await stream.receive()
+
+
+async def take() -> None:
+    TAKE[0].release()
+
+
+async def take_one(portal: tractor.Portal) -> None:
+    """Have one value taken, and the credit for it arrive."""
+    await portal.run(take)
+    await trio.testing.wait_all_tasks_blocked()
+
+
 @asynccontextmanager
 async def open_actor(**keywords: object) -> AsyncIterator[tractor.Portal]:
     async with tractor.open_nursery(
@@ -118,3 +143,39 @@ async def test_values_that_wait_do_not_keep_others_waiting() -> None:
                 pass
         assert turns >= 15
         nursery.cancel_scope.cancel()
+
+
+async def test_who_waited_for_room_waits_for_credit_anew() -> None:
+    """What was granted while a sender waited for room, another sender of the same stream has used."""
+    sent: list[str] = []
+    async with open_actor() as portal:
+        async with portal.open_context(take_when_told, 1) as (ctx, _), ctx.open_stream() as stream:
+            await trio.testing.wait_all_tasks_blocked()
+            await stream.send("fills the window")
+
+            async def send(value: str) -> None:
+                await stream.send(value)
+                sent.append(value)
+
+            with pytest.MonkeyPatch.context() as patch:
+                room = trio.Event()
+
+                async def wait_for_room(cid: int, size: int = 0) -> None:
+                    await room.wait()
+
+                async with trio.open_nursery() as senders:
+                    senders.start_soon(send, "late")
+                    await trio.testing.wait_all_tasks_blocked()
+                    # Its grace ends where there is no room either.
+                    patch.setattr(ctx.chan, "clogged", lambda cid, size=0: True)
+                    patch.setattr(ctx.chan, "room", wait_for_room)
+                    await trio.sleep(Limits().overrun_grace + 1)
+                    patch.undo()
+                    await take_one(portal)
+                    await send("quick")
+                    room.set()
+                    await trio.testing.wait_all_tasks_blocked()
+                    assert sent == ["quick"]
+                    await take_one(portal)
+            assert sent == ["quick", "late"]
+            await ctx.cancel()

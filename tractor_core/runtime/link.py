@@ -225,6 +225,10 @@ class Link:
         """Park the one receiver."""
         await self._receiver.park()
 
+    def wake_receiver(self) -> None:
+        """Let the one receiver look again. For the stream."""
+        self._receiver.unpark()
+
     async def wait_credit(self) -> None:
         """Wait until the peer may have granted some, or the dialog has changed. For the runtime."""
         await self._credit.park()

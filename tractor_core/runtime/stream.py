@@ -142,6 +142,8 @@ class MsgStream(trio.abc.Channel[Any], Generic[SendT, RecvT]):
         while True:
             if channel.clogged(dialog.cid, whole):
                 await channel.room(dialog.cid, whole)
+                # What was granted meanwhile, another sender may have used.
+                nothing_taken = False
             elif self._credit.take(whole - self._overhead):
                 self._slice_ends = perf_counter() + TIME_SLICE
                 return
@@ -200,14 +202,18 @@ class MsgStream(trio.abc.Channel[Any], Generic[SendT, RecvT]):
             raise StopAsyncIteration from None
 
     async def receive_unshared(self) -> RecvT:
-        """Like :meth:`receive`, without regard to subscribers."""
+        """Like :meth:`receive`, without regard to who had subscribed when this was called."""
         await checkpoint_if_cancelled()
         waited = False
+        broadcaster = self._broadcaster
         while True:
             try:
                 value = self.receive_nowait_unshared()
             except trio.WouldBlock:
                 await self._context.wait_stream()
+                if self._broadcaster is not broadcaster:
+                    # Another task has subscribed meanwhile, for the first time.
+                    return await self.receive()
                 waited = True
                 continue
             if waited or perf_counter() > self._slice_ends:
@@ -251,11 +257,12 @@ class MsgStream(trio.abc.Channel[Any], Generic[SendT, RecvT]):
     async def subscribe(self) -> AsyncIterator[BroadcastReceiver[RecvT]]:
         """A receiver of its own for each subscriber, all getting every value from now on.
 
-        The first use is permanent: from then on :meth:`receive` is one subscriber among them. ``send()``
-        stays as it is.
+        The first use is permanent: from then on :meth:`receive` is one subscriber among them, also where a
+        task waits in it already. ``send()`` stays as it is.
         """
         if self._broadcaster is None:
             self._broadcaster = broadcast_receiver(_Source(self), BROADCAST_BUFFER)
+            self._context.wake_receiver()
         async with self._broadcaster.subscribe() as receiver:
             yield receiver
 
