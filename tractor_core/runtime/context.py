@@ -62,15 +62,12 @@ class Context(Link, Generic[SendT, RecvT, StartedT, ResultT]):
         """Callee: hand the first value to the opener, once.
 
         ``MsgTypeError`` where it is against the contract (nothing was sent: correct it and call again);
-        ``RuntimeError`` on a second call or at the opener. ``strict_pld_parity`` also demands that the
-        value compares equal after the round trip.
+        ``RuntimeError`` on a second call or at the opener; the dialog's error once it has ended with one.
+        ``strict_pld_parity`` also demands that the value compares equal after the round trip.
         """
         if self.side == "parent":
             raise RuntimeError("started() is for the task that was opened, not for its opener")
-        if self.dialog.state is d.State.DONE:
-            self.raise_if_over()
-        if self.dialog.state is not d.State.RUNNING:
-            raise RuntimeError("started() was already called on this context")
+        self._check_unstarted()
         self._adopt_codec()
         if strict_pld_parity:
             self._check_parity(value)
@@ -78,12 +75,19 @@ class Context(Link, Generic[SendT, RecvT, StartedT, ResultT]):
         frame = self.chan.encode(m.Started(self.cid, payload))
         if self.chan.clogged(self.cid, len(frame)):
             await self.chan.room(self.cid, len(frame))
+            self._check_unstarted()
         self.dialog.start_value(value)
         try:
             self.chan.post_frame(frame, self.cid)
         except TransportClosed:
             pass
         await trio.lowlevel.checkpoint()
+
+    def _check_unstarted(self) -> None:
+        if self.dialog.done:
+            self.raise_if_over()
+        if self.dialog.state is not d.State.RUNNING:
+            raise RuntimeError("started() was already called on this context")
 
     def _adopt_codec(self) -> None:
         """Use the codec in force in the calling task from here on, unless there is a contract."""
