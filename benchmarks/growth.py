@@ -1,7 +1,8 @@
 """How costs grow with what there is: ``python -m benchmarks.growth``.
 
 Each curve is measured point by point, and a call always in turn with the raw trio RPC, so that what the
-machine does meanwhile slows both: where the ratio of the two is level, nothing grows.
+machine does meanwhile slows both: where the ratio of the two is level, nothing grows. For calls all processes
+share one core: what it costs to wake another one changes with where the kernel happens to put them.
 """
 
 from __future__ import annotations
@@ -72,6 +73,18 @@ async def grow(names: Sequence[str], scale: float, repeat: float) -> dict[str, P
                     print(f"{name} ...", file=sys.stderr)
                 found[name] = await measured[name](points(name, scale))
             return found
+
+
+def measure(names: Sequence[str], scale: float, repeat: float) -> dict[str, Points]:
+    """The curves of that name, those of calls on one core."""
+    cores = os.sched_getaffinity(0)
+    found: dict[str, Points] = {}
+    for on, among in (({min(cores)}, CALLS), (cores, [name for name in MOST if name not in CALLS])):
+        if chosen := [name for name in names if name in among]:
+            os.sched_setaffinity(0, on)
+            found |= trio.run(grow, chosen, scale, repeat)
+    os.sched_setaffinity(0, cores)
+    return {name: found[name] for name in names}
 
 
 def panels(curves: dict[str, Points]) -> list[Panel]:
@@ -147,7 +160,7 @@ def main() -> int:
     options = parse()
     for variable in ("PYTHONDONTWRITEBYTECODE", "TRACTOR_TRANSPORTS", "TRACTOR_SPAWN_METHOD"):
         os.environ.pop(variable, None)
-    curves = trio.run(grow, options.curves, options.scale, options.repeat)
+    curves = measure(options.curves, options.scale, options.repeat)
     print(", ".join(f"{name} {value}" for name, value in versions().items()))
     print(table(curves))
     if options.json is not None:
