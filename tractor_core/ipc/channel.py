@@ -433,7 +433,7 @@ class Channel(SendingHalf):
         """Send one message and wait until it has been handed to the transport.
 
         Raises ``TransportClosed`` when the channel has ended, ``trio.BusyResourceError`` when another task
-        is in here, and what :meth:`encode` raises. When cancelled, the message is still sent, by whoever
+        is in here, and what :meth:`encode` raises. Where the waiting is cancelled, it is still sent: by who
         is next in here, in :meth:`recv` or in :meth:`aclose`.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
@@ -488,20 +488,42 @@ class Channel(SendingHalf):
             raise StopAsyncIteration from None
 
     async def _arrival(self) -> None:
-        """Wait for frames and keep their messages, or end the channel; a clogged path delays neither."""
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._flush_in_turn_forever)
+        """Wait for frames and keep their messages, or end the channel; a clogged path delays neither.
+
+        May return without any where the path gets clogged, or is free again.
+        """
+        if self._unwritten():
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._flush_beside, nursery.cancel_scope)
+                await self._take_in()
+                nursery.cancel_scope.cancel()
+            return
+        self._flush_due = False
+        with trio.CancelScope() as scope:
+            self._flusher = scope.cancel
             try:
-                frames = await self.connection.receive()
-                if not frames:
-                    raise TransportClosed(f"channel to {self.aid} was closed by the peer")
-                self._keep(frames)
-                # Answers go out now, as far as they can: nobody knows when this is called again.
-                with suppress(TransportClosed, trio.ClosedResourceError), trio.move_on_after(0):
-                    await self._flush_in_turn()
-            except _ENDINGS as error:
-                self._fail(self._reason(error))
-            nursery.cancel_scope.cancel()
+                await self._take_in()
+            finally:
+                self._flusher = None
+
+    async def _flush_beside(self, reading: trio.CancelScope) -> None:
+        # An end shows where it is read too, perhaps behind frames that are still to be delivered.
+        with suppress(TransportClosed, trio.ClosedResourceError):
+            await self._flush_in_turn()
+            reading.cancel()
+
+    async def _take_in(self) -> None:
+        try:
+            frames = await self.connection.receive()
+            if not frames:
+                raise TransportClosed(f"channel to {self.aid} was closed by the peer")
+            self._keep(frames)
+        except _ENDINGS as error:
+            self._fail(self._reason(error))
+        if self._unwritten():
+            # Answers go out now, as far as they can: nobody knows when this is called again.
+            with suppress(TransportClosed, trio.ClosedResourceError), trio.move_on_after(0):
+                await self._flush_in_turn()
 
     def _keep(self, frames: Sequence[Buffer]) -> None:
         self._release()

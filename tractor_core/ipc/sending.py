@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from time import perf_counter
 from typing import Any, TypeAlias, TypeGuard, cast
 
@@ -107,9 +108,10 @@ class SendingHalf:
         self._waiting: dict[int, trio.lowlevel.ParkingLot] = {}
         #: Dialogs whose request is still on its way out: nothing may overtake that.
         self._starting: set[int] = set()
-        self._flusher: trio.lowlevel.Task | None = None
+        #: Tells who waits for it, if somebody does, that there is something to write.
+        self._flusher: Callable[[], object] | None = None
         self._flush_due = False
-        #: Where nothing flushes for ever: whether some task is in :meth:`_flush_in_turn`, and writes.
+        #: Whether a task writes in :meth:`_flush_in_turn`.
         self._flushing = False
         self._drained = trio.lowlevel.ParkingLot()
         frame = min(connection.max_send_frame or WHOLE_UP_TO, bounds.max_frame or WHOLE_UP_TO)
@@ -185,9 +187,9 @@ class SendingHalf:
 
     def _wake_flusher(self) -> None:
         self._flush_due = True
-        task, self._flusher = self._flusher, None
-        if task is not None:
-            trio.lowlevel.reschedule(task)
+        wake, self._flusher = self._flusher, None
+        if wake is not None:
+            wake()
 
     @property
     def backlog(self) -> int:
@@ -250,7 +252,7 @@ class SendingHalf:
             self._all_written()
 
     async def _park_flusher(self) -> None:
-        self._flusher = trio.lowlevel.current_task()
+        self._flusher = partial(trio.lowlevel.reschedule, trio.lowlevel.current_task())
 
         def abort(_: Any) -> trio.lowlevel.Abort:
             self._flusher = None
@@ -273,19 +275,6 @@ class SendingHalf:
             finally:
                 self._flushing = False
                 self._all_written()
-                if self._unwritten():
-                    self._wake_flusher()
-
-    async def _flush_in_turn_forever(self) -> None:
-        """Write what nobody waits for, in turn with those who wait for theirs; beside who reads."""
-        try:
-            while True:
-                await self._flush_in_turn()
-                if not self._flush_due:
-                    await self._park_flusher()
-                self._flush_due = False
-        except (TransportClosed, trio.ClosedResourceError):
-            pass  # who reads learns the same, and may have frames left to deliver first
 
     async def _flush_all(self) -> None:
         # Frames are in several buffers only where it is one.
