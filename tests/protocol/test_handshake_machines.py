@@ -108,14 +108,16 @@ def test_another_user_gets_in_with_the_key() -> None:
     assert shake(dialler(facts=OTHER_USER), acceptor(facts=OTHER_USER))[1].method == "key"
 
 
-def test_a_spawned_process_proves_itself_once() -> None:
+def test_a_spawned_process_proves_itself_until_its_start_is_over() -> None:
     secrets = OneTimeSecrets()
     secret = secrets.issue(CHILD.aid.uuid)
     stranger = replace(CHILD, key=OTHER_KEY)  # the key does not matter, the secret does
-    at_dialler, at_acceptor = shake(
-        dialler(stranger, method="spawn", secret=secret), acceptor(spawn_secrets=secrets)
-    )
-    assert at_dialler.method == at_acceptor.method == "spawn"
+    for _ in range(2):  # it may not have got the first answer
+        at_dialler, at_acceptor = shake(
+            dialler(stranger, method="spawn", secret=secret), acceptor(spawn_secrets=secrets)
+        )
+        assert at_dialler.method == at_acceptor.method == "spawn"
+    secrets.revoke(CHILD.aid.uuid)
     with pytest.raises(HandshakeError, match="does not hold"):
         shake(dialler(stranger, method="spawn", secret=secret), acceptor(spawn_secrets=secrets))
 
@@ -134,23 +136,22 @@ def test_a_bad_attempt_does_not_burn_the_spawn_secret() -> None:
     assert shake(dialler(method="spawn", secret=secret), acceptor(spawn_secrets=secrets))
 
 
-def test_one_secret_raced_by_two_connections_admits_one() -> None:
+def test_the_proof_of_a_spawned_process_is_good_in_its_own_exchange_only() -> None:
     secrets = OneTimeSecrets()
     secret = secrets.issue(CHILD.aid.uuid)
-    exchanges = [
-        (
-            dialler(method="spawn", secret=secret, nonce=nonce(letter)),
-            acceptor(spawn_secrets=secrets),
-        )
-        for letter in (b"1", b"2")
-    ]
-    proofs = []
-    for near, far in exchanges:
-        far.on_hello(near.hello())
+    proofs, hello = [], b""
+    for letter in (b"1", b"2"):
+        near = dialler(method="spawn", secret=secret)
+        far = acceptor(spawn_secrets=secrets, nonce=nonce(letter))
+        hello = near.hello()
+        far.on_hello(hello)
         proofs.append(near.on_hello(far.hello()))
-    exchanges[0][1].on_auth(proofs[0])
-    with pytest.raises(HandshakeError):
-        exchanges[1][1].on_auth(proofs[1])
+    for proof in proofs:
+        replayed = acceptor(spawn_secrets=secrets, nonce=nonce(b"3"))
+        replayed.on_hello(hello)
+        replayed.hello()
+        with pytest.raises(HandshakeError, match="does not hold"):
+            replayed.on_auth(proof)
 
 
 def test_secrets_are_issued_once_and_can_be_revoked() -> None:
@@ -161,7 +162,6 @@ def test_secrets_are_issued_once_and_can_be_revoked() -> None:
     secrets.revoke("u")
     secrets.revoke("u")
     assert secrets.get("u") is None
-    assert not secrets.consume("u")
     secret = secrets.issue("u")
     assert repr(secret) not in repr(secrets)
 

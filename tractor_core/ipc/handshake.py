@@ -29,6 +29,7 @@ from tractor_core.seams import Buffer, Connection
 
 from .limits import Limits
 from .sharing import can_share
+from .turns import in_time
 
 
 async def dial_handshake(
@@ -43,8 +44,8 @@ async def dial_handshake(
     """Prove this actor to the acceptor at the other end, and have it prove itself.
 
     Returns the peer and the frames that came in the same batch as its last one, which the channel
-    must read first. ``method="spawn"`` proves with the one-time ``secret`` that the spawner handed
-    over, ``"token"`` with a client's; ``expect_uuid`` names the actor that must be there.
+    must read first. ``method="spawn"`` proves with the ``secret`` that the spawner handed over, good
+    for one start, ``"token"`` with a client's; ``expect_uuid`` names the actor that must be there.
 
     Raises ``AuthenticationFailed`` where either side refused, saying which, and ``TransportClosed``
     where the path broke, the time ran out or the peer does not speak this protocol.
@@ -124,22 +125,26 @@ def _my_uid() -> int:
 
 
 class _Frames:
-    """One frame at a time from a connection that yields batches; the rest is kept."""
+    """One frame at a time from a connection that yields batches; the rest is kept.
 
-    def __init__(self, connection: Connection, limit: int) -> None:
+    ``limit`` is the largest one (bytes); ``deadline`` (``trio.current_time()``) is when all must be there.
+    """
+
+    def __init__(self, connection: Connection, limit: int, deadline: float) -> None:
         self._connection = connection
         self._limit = limit
+        self._deadline = deadline
         self._batch: list[Buffer] = []
 
     async def send(self, frame: bytes) -> None:
         while not self._connection.send_nowait([frame]):
-            await self._connection.flush()
+            await in_time(self._connection.flush, self._deadline)
         if self._connection.pending:
-            await self._connection.flush()
+            await in_time(self._connection.flush, self._deadline)
 
     async def receive(self) -> Buffer:
         if not self._batch:
-            self._batch = list(await self._connection.receive())
+            self._batch = list(await in_time(self._connection.receive, self._deadline))
             if not self._batch:
                 raise TransportClosed("the peer closed the connection during the handshake")
         frame = self._batch.pop(0)
@@ -155,11 +160,11 @@ async def _run(
     connection: Connection, limits: Limits, exchange: Callable[[_Frames], Awaitable[Peer]]
 ) -> tuple[Peer, list[Buffer]]:
     """Run one side's exchange; translate what ends it, and close the connection then."""
-    frames = _Frames(connection, limits.max_handshake_frame)
+    deadline = trio.current_time() + limits.handshake_timeout
+    frames = _Frames(connection, limits.max_handshake_frame, deadline)
     where = connection.remote
     try:
-        with trio.fail_after(limits.handshake_timeout):
-            peer = await exchange(frames)
+        peer = await exchange(frames)
         connection.established = True
         return peer, frames.rest()
     except HandshakeError as error:

@@ -35,7 +35,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     #: From accepting to authenticated. Two round trips; generous for a loaded host, and what a
-    #: silent peer can hold a slot for.
+    #: silent peer can hold a slot for. An actor that computes meanwhile looks some more times before it
+    #: refuses.
     handshake_timeout: float = 5.0
     #: Largest frame taken from a peer that has proved nothing. A Hello has some 150 bytes.
     max_handshake_frame: int = 64 * _KIB

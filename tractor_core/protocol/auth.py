@@ -1,4 +1,4 @@
-"""Proofs of a shared secret, and the one-time secrets of processes being spawned. No I/O.
+"""Proofs of a shared secret, and the secrets of processes being spawned, good for one start. No I/O.
 
 A proof is an HMAC-SHA256 over everything both sides have said so far, headed by who is proving.
 It is therefore worth nothing in another direction (reflection), another exchange (replay: both
@@ -11,6 +11,7 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Mapping
+from itertools import count
 from typing import Literal, Protocol, TypeAlias
 
 import msgspec
@@ -75,11 +76,11 @@ class SpawnSecrets(Protocol):
     """The secrets by which an acceptor recognises the processes it has spawned."""
 
     def get(self, uuid: str) -> bytes | None:
-        """The secret given to the process that will be actor ``uuid``, or None."""
+        """The secret given to the process that will be actor ``uuid``; None once it is, or will not be."""
         ...
 
-    def consume(self, uuid: str) -> bool:
-        """Use it up, once its proof was found good; False where that has happened before."""
+    def attempt(self) -> int:
+        """The number of a handshake that begins now, larger than all before."""
         ...
 
 
@@ -126,12 +127,17 @@ class ClientTokens:
 
 
 class OneTimeSecrets:
-    """A :class:`SpawnSecrets` to which a spawner adds. Without one added, it admits nobody."""
+    """A :class:`SpawnSecrets` to which a spawner adds. Without one added, it admits nobody.
 
-    __slots__ = ("_secrets",)
+    Each is good for one start, which may take several handshakes: a process that got no answer in time does
+    not know whether its proof was taken. The spawner revokes it when the start is over.
+    """
+
+    __slots__ = ("_attempts", "_secrets")
 
     def __init__(self) -> None:
         self._secrets: dict[str, bytes] = {}
+        self._attempts = count(1)
 
     def issue(self, uuid: str) -> bytes:
         """Make the secret for a process about to be spawned; ``ValueError`` if it has one."""
@@ -144,10 +150,10 @@ class OneTimeSecrets:
         """See :meth:`SpawnSecrets.get`."""
         return self._secrets.get(uuid)
 
-    def consume(self, uuid: str) -> bool:
-        """See :meth:`SpawnSecrets.consume`."""
-        return self._secrets.pop(uuid, None) is not None
+    def attempt(self) -> int:
+        """See :meth:`SpawnSecrets.attempt`."""
+        return next(self._attempts)
 
     def revoke(self, uuid: str) -> None:
-        """Forget a secret that was not used (its process ended first). No effect if there is none."""
+        """Forget a secret: its process is ready, or has ended. No effect if there is none."""
         self._secrets.pop(uuid, None)

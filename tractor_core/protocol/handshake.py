@@ -97,7 +97,7 @@ class Identity(msgspec.Struct, frozen=True):
 
 class Peer(msgspec.Struct, frozen=True):
     """Who is at the other end, proved by ``method``; ``codec`` is what both will speak, ``bounds`` what it
-    takes.
+    takes. ``attempt`` orders the handshakes of one spawned process at its acceptor, and is 0 for all others.
 
     Role "client" is who proved a token and no more: a client to the acceptor, and to a client whoever it
     dialled. It has the name that belongs to the token, and a uuid of the acceptor's choice.
@@ -109,6 +109,7 @@ class Peer(msgspec.Struct, frozen=True):
     method: str
     facts: PeerFacts
     bounds: Bounds = UNSAID
+    attempt: int = 0
 
 
 class FrameCodec:
@@ -246,8 +247,8 @@ class Dialler(_Side):
     """The side that connected.
 
     ``method`` of None chooses: kernel credentials or certificates where they suffice, else the key.
-    ``"spawn"`` proves with the one-time ``secret`` that the spawner handed over, ``"token"`` with the one
-    given to a client. ``expect_uuid`` names the actor that must be found at the address.
+    ``"spawn"`` proves with the ``secret`` that the spawner handed over, good for one start, ``"token"`` with
+    the one given to a client. ``expect_uuid`` names the actor that must be found at the address.
     """
 
     def __init__(
@@ -325,6 +326,8 @@ class Acceptor(_Side):
     ) -> None:
         super().__init__(identity, nonce, facts, my_uid, codec)
         self._spawn_secrets = spawn_secrets
+        # Taken before this side says anything: a child dials again after what it has heard, not before.
+        self._attempt = spawn_secrets.attempt()
         self._tokens = tokens or ClientTokens()
 
     def on_hello(self, frame: Buffer) -> None:
@@ -358,7 +361,8 @@ class Acceptor(_Side):
         else:
             self._refuse(f"unknown method {_printable(auth.method)!r}")
         role = _role(auth.method)
-        peer = Peer(self._aid, self._codec_name, role, auth.method, self.facts, self._bounds)
+        attempt = self._attempt if auth.method == "spawn" else 0
+        peer = Peer(self._aid, self._codec_name, role, auth.method, self.facts, self._bounds, attempt)
         return self.codec.encode(answer), peer
 
     def _accept_peercred(self) -> Auth:
@@ -377,12 +381,9 @@ class Acceptor(_Side):
 
     def _accept_spawned(self, auth: Auth) -> Auth:
         uuid = self._aid.uuid
-        # An unknown uuid is checked against a random secret: same answer, same time.
-        answer = self._accept_proof(auth, self._spawn_secrets.get(uuid) or secrets.token_bytes(32))
-        # Only a good proof uses the secret up, so that a stranger's attempt cannot burn it.
-        if not self._spawn_secrets.consume(uuid):
-            self._refuse("the spawn secret has been used")
-        return answer
+        # An unknown uuid is checked against a random secret: same answer, same time. A known one is not used
+        # up by that: a child whose patience ended before this answer dials again, and proves itself anew.
+        return self._accept_proof(auth, self._spawn_secrets.get(uuid) or secrets.token_bytes(32))
 
     def _accept_client(self, auth: Auth) -> Auth:
         if not self._tokens:

@@ -304,9 +304,9 @@ class Actor:
     async def serve_channel(self, connection: Connection, peer: Peer, leftover: Sequence[Buffer]) -> None:
         """Read an accepted connection until it ends."""
         channel = Channel(connection, peer, self.limits, dialled=False)
-        self._add(channel)
-        self.secrets.connected(peer, channel)
-        await self._run_channel(channel, leftover)
+        if self.secrets.connected(peer, channel):
+            self._add(channel)
+            await self._run_channel(channel, leftover)
 
     def _add(self, channel: Channel, heartbeat: Heartbeat | None = None) -> None:
         channel.use_codecs(self.codecs)

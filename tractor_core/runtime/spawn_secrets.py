@@ -1,4 +1,4 @@
-"""Children on their way: the one-time secrets they prove themselves with, and who waits for them."""
+"""Children on their way: the secrets they prove themselves with, and who waits for them."""
 
 from __future__ import annotations
 
@@ -17,19 +17,31 @@ class Expected:
         self._arrived = trio.Event()
         self._channel: Channel | None = None
 
-    def arrive(self, channel: Channel) -> None:
+    def arrive(self, channel: Channel) -> bool:
+        """It has connected and proved itself; False where it has dialled again since, and that came first.
+
+        It has given up what it dialled before. That may not show here yet, and two living channels by one
+        secret there must never be.
+        """
+        other = self._channel
+        if other is not None:
+            if other.peer.attempt > channel.peer.attempt:
+                return False
+            other.abort()
         self._channel = channel
         self._arrived.set()
+        return True
 
     async def channel(self) -> Channel:
-        """Wait for it to connect and prove itself."""
+        """Wait for it to connect and prove itself; called again, for it to do so again."""
         await self._arrived.wait()
+        self._arrived = trio.Event()
         assert self._channel is not None
         return self._channel
 
 
 class Secrets(OneTimeSecrets):
-    """The one-time secrets of all children on their way, and those children themselves."""
+    """The secrets of all children on their way, and those children themselves."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -41,13 +53,13 @@ class Secrets(OneTimeSecrets):
         return expected
 
     def forget(self, uuid: str) -> None:
-        """The child will not come (any more)."""
+        """The child is there, or will not come (any more): its secret is worth nothing from now on."""
         self.revoke(uuid)
         self._expected.pop(uuid, None)
 
-    def connected(self, peer: Peer, channel: Channel) -> None:
-        """Hand a child's channel to whoever spawned it."""
-        if peer.method == "spawn":
-            expected = self._expected.pop(peer.aid.uuid, None)
-            if expected is not None:
-                expected.arrive(channel)
+    def connected(self, peer: Peer, channel: Channel) -> bool:
+        """Hand a child's channel to whoever spawned it; False where nobody waits for it (any more)."""
+        if peer.method != "spawn":
+            return True
+        expected = self._expected.get(peer.aid.uuid)
+        return expected is not None and expected.arrive(channel)

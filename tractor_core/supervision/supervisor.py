@@ -19,6 +19,7 @@ from tractor_core.msg.boxing import unbox
 from tractor_core.msg.extension import names_of
 from tractor_core.runtime.actor import Actor
 from tractor_core.runtime.dialling import told
+from tractor_core.runtime.spawn_secrets import Expected
 from tractor_core.seams import SpawnBackend, SpawnRequest
 
 from .child import BootSink, Child
@@ -31,9 +32,6 @@ from .stopped import StoppedChildren
 ENTRY = "tractor_core.app.child:main"
 #: What goes through the same beforehand; see ``SpawnRequest.rehearsal``.
 REHEARSAL = "tractor_core.app.rehearsal:rehearse"
-
-#: How long the exit status of a child that hung up while it was being started may take (seconds).
-EXIT_TIMEOUT = 1.0
 
 #: How long removing the leftovers of killed actors may take (seconds).
 TIDY_TIMEOUT = 0.5
@@ -86,26 +84,39 @@ class Supervisor:
         backend = actor.plugins.spawner(options.start_method or actor.start_method)
         self._check_addresses(options)
         expected = actor.secrets.expect(child.uuid)
-        actor.explain_closing(child.uuid, child.explain)
         await self._spawn(child, options, backend, expected.secret)
         self.stopped.watch(child)
-        boot = BootSink()
+        spec = m.SpawnSpec(msgspec.Raw(msgspec.msgpack.encode(self._spec(options))))
         exited: list[ActorDied] = []
+        boot = BootSink()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_watch_exit, child, exited, nursery.cancel_scope)
-            channel = await expected.channel()
-            child.connected(channel)
-            channel.dialogs[m.RUNTIME_CID] = boot
-            spec = msgspec.msgpack.encode(self._spec(options))
-            _post(channel, m.SpawnSpec(msgspec.Raw(spec)))
-            await boot.wait()
+            # Where this actor computes for longer than it waits it dials again, and an attempt that it gave
+            # up may have succeeded here. What it does not come back from shows in its exit.
+            while not isinstance(boot.answer, m.Ready | m.Error):
+                boot = await self._boot(child, expected, spec)
             nursery.cancel_scope.cancel()
         if isinstance(boot.answer, m.Error):
             raise unbox(boot.answer.error)
         if not isinstance(boot.answer, m.Ready):
-            raise exited[0] if exited else await _why_no_answer(child)
+            raise exited[0]
+        actor.secrets.forget(child.uuid)
+        actor.explain_closing(child.uuid, child.explain)
         assert child.channel is not None
         child.channel.dialogs.pop(m.RUNTIME_CID, None)
+
+    async def _boot(self, child: Child, expected: Expected, spec: m.SpawnSpec) -> BootSink:
+        """Tell the child, over the channel that it comes on, what it is to be; what it answers."""
+        channel = await expected.channel()
+        boot = BootSink()
+        child.connected(channel)
+        channel.explain = functools.partial(_explain, child, boot)
+        channel.dialogs[m.RUNTIME_CID] = boot
+        if channel.closed_by is not None:
+            boot.cut(channel.closed_by)
+        _post(channel, spec)
+        await boot.wait()
+        return boot
 
     def _check_addresses(self, options: ChildOptions) -> None:
         """What is wrong with a transport or an address is said here, before there is a process to say it."""
@@ -256,6 +267,16 @@ async def _watch_exit(child: Child, exited: list[ActorDied], scope: trio.CancelS
     scope.cancel()
 
 
+async def _explain(child: Child, boot: BootSink, channel: Channel, error: TransportClosed) -> TransportClosed:
+    """Why a channel ended over which the child was being started.
+
+    Not by the child's doing, until it is ready: it may dial again. Except where this actor has given it up.
+    """
+    if channel.given_up is None and not isinstance(boot.answer, m.Ready):
+        return error
+    return await child.explain(channel, error)
+
+
 def _post(channel: Channel, message: m.Message) -> None:
     """Send to a child that may have gone already: its exit says so better than the send."""
     try:
@@ -267,14 +288,6 @@ def _post(channel: Channel, message: m.Message) -> None:
 def _readdressed(bootstrap: m.Bootstrap, parent_addrs: Sequence[str]) -> bytes:
     """The bootstrap blob for an actor that dials this one elsewhere; see ``SpawnRequest.reached_at``."""
     return msgspec.msgpack.encode(msgspec.structs.replace(bootstrap, parent_addrs=list(parent_addrs)))
-
-
-async def _why_no_answer(child: Child) -> ActorDied:
-    """Most often it has ended, and its status is on the way: a template or another host may have to tell."""
-    assert child.process is not None
-    with trio.move_on_after(EXIT_TIMEOUT):
-        return await child.death(await child.process.wait())
-    return ActorDied(f"actor {child.name!r} lost its connection while it was being started", uid=child.uid)
 
 
 def new_uuid() -> str:
