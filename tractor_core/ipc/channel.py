@@ -470,7 +470,7 @@ class Channel(SendingHalf):
             while not self._unread:
                 if self.closed_by is not None:
                     raise self.closed_by
-                await self._arrival()
+                await self._flush_beside(self._take_in)
         finally:
             self._receiving = False
         return self._unread.popleft()
@@ -487,32 +487,8 @@ class Channel(SendingHalf):
                 raise
             raise StopAsyncIteration from None
 
-    async def _arrival(self) -> None:
-        """Wait for frames and keep their messages, or end the channel; a clogged path delays neither.
-
-        May return without any where the path gets clogged, or is free again.
-        """
-        if self._unwritten():
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._flush_beside, nursery.cancel_scope)
-                await self._take_in()
-                nursery.cancel_scope.cancel()
-            return
-        self._flush_due = False
-        with trio.CancelScope() as scope:
-            self._flusher = scope.cancel
-            try:
-                await self._take_in()
-            finally:
-                self._flusher = None
-
-    async def _flush_beside(self, reading: trio.CancelScope) -> None:
-        # An end shows where it is read too, perhaps behind frames that are still to be delivered.
-        with suppress(TransportClosed, trio.ClosedResourceError):
-            await self._flush_in_turn()
-            reading.cancel()
-
     async def _take_in(self) -> None:
+        """Wait for frames and keep their messages, or end the channel."""
         try:
             frames = await self.connection.receive()
             if not frames:

@@ -7,8 +7,8 @@ injection have one home.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 from time import perf_counter
 from typing import Any, TypeAlias, TypeGuard, cast
@@ -275,6 +275,31 @@ class SendingHalf:
             finally:
                 self._flushing = False
                 self._all_written()
+
+    async def _flush_beside(self, read: Callable[[], Awaitable[None]]) -> None:
+        """Run ``read`` so that a clogged path does not delay it, nor its waiting what there is to write.
+
+        It is cancelled where the path gets clogged, or is free again: to be run anew where it did nothing.
+        """
+        if self._unwritten():
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._flush_until_done, nursery.cancel_scope)
+                await read()
+                nursery.cancel_scope.cancel()
+            return
+        self._flush_due = False
+        with trio.CancelScope() as scope:
+            self._flusher = scope.cancel
+            try:
+                await read()
+            finally:
+                self._flusher = None
+
+    async def _flush_until_done(self, reading: trio.CancelScope) -> None:
+        # An end shows where it is read too, perhaps behind frames that are still to be delivered.
+        with suppress(TransportClosed, trio.ClosedResourceError):
+            await self._flush_in_turn()
+            reading.cancel()
 
     async def _flush_all(self) -> None:
         # Frames are in several buffers only where it is one.
