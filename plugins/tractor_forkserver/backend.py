@@ -48,23 +48,17 @@ class ForkserverBackend:
         _check_system()
         await trio.lowlevel.checkpoint_if_cancelled()
         order = pack_order(_order(request))
-        read_end, write_end = os.pipe()
-        try:
+        for _ in range(2):
+            template = _template(preload, request)
             try:
-                with _descriptors(request, read_end) as (standard, descriptors):
-                    actor = await _fork(preload, request, standard, descriptors)
-            finally:
-                os.close(read_end)
-            try:
-                await write_all(write_end, order)
-            except BaseException:
-                actor.kill()
-                with trio.CancelScope(shield=True):
-                    await actor.wait()
-                raise
-        finally:
-            os.close(write_end)
-        return actor
+                return await _spawn_from(template, request, order)
+            except TemplateEnded:
+                if template.failure is not None:
+                    raise ImportError(f"start method 'forkserver': {template.failure}") from None
+                # Somebody killed it; that is no reason to fail unless it happens again.
+        raise OSError(
+            "the template process of start method 'forkserver' ended twice while an actor was started"
+        )
 
     @hookimpl
     def tractor_actor_stopped(self) -> None:
@@ -137,18 +131,29 @@ def _is_inherited(standard: int) -> bool:
         return False
 
 
-async def _fork(
-    preload: tuple[str, ...], request: SpawnRequest, standard: int, descriptors: list[int]
-) -> ForkedActor:
-    for _ in range(2):
-        template = _template(preload, request)
+async def _spawn_from(template: Template, request: SpawnRequest, order: bytes) -> ForkedActor:
+    """One attempt, with a pipe of its own.
+
+    Where the template ends between a fork and its report, the process that it has forked finds its pipe
+    closed and ends: it must not be there for what the next attempt is told.
+    """
+    read_end, write_end = os.pipe()
+    try:
         try:
-            return await template.fork(standard, descriptors)
-        except TemplateEnded:
-            if template.failure is not None:
-                raise ImportError(f"start method 'forkserver': {template.failure}") from None
-            # Somebody killed it; that is no reason to fail unless it happens again.
-    raise OSError("the template process of start method 'forkserver' ended twice while an actor was started")
+            with _descriptors(request, read_end) as (standard, descriptors):
+                actor = await template.fork(standard, descriptors)
+        finally:
+            os.close(read_end)
+        try:
+            await write_all(write_end, order)
+        except BaseException:
+            actor.kill()
+            with trio.CancelScope(shield=True):
+                await actor.wait()
+            raise
+    finally:
+        os.close(write_end)
+    return actor
 
 
 def _template(preload: tuple[str, ...], request: SpawnRequest) -> Template:

@@ -17,6 +17,7 @@ from collections.abc import Mapping
 def report(bootstrap: bytes, descriptors: Mapping[str, int]) -> int:
     """Write to descriptor "report" what a fresh interpreter would differ in, as JSON."""
     facts = {
+        "pid": os.getpid(),
         "random": random.random(),
         "uuid": str(uuid.uuid4()),
         "search_path": sys.path,

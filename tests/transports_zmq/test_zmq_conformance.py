@@ -60,6 +60,6 @@ async def test_a_frame_over_the_limit_of_libzmq_is_refused_here(transport: Trans
         assert a.max_send_frame is not None
         b.max_frame = a.max_send_frame
         with pytest.raises(ValueError, match="max_send_frame"):
-            a.send_nowait([bytes(a.max_send_frame + 1)])
+            a.send_nowait([b"in front", bytes(a.max_send_frame + 1)])
         assert a.send_nowait([bytes(a.max_send_frame)]) == 1
         assert [len(frame) for frame in await b.receive()] == [a.max_send_frame]

@@ -75,8 +75,11 @@ class AsgiSocket:
             pass
 
     async def leave(self, code: int, reason: str) -> None:
-        """The same with another code and within ``GOODBYE`` seconds; nothing where it is closed already."""
-        with trio.move_on_after(GOODBYE):
+        """The same with another code and within ``GOODBYE`` seconds; nothing where it is closed already.
+
+        Shielded: nobody else would remember why.
+        """
+        with trio.move_on_after(GOODBYE, shield=True):
             try:
                 await self._say_goodbye(code, reason)
             except SocketEnded:

@@ -114,6 +114,7 @@ class WebSocketConnection:
     def send_nowait(self, frames: Sequence[Buffer]) -> int:
         """Take frames while there is room in the outbox; see the seam's contract.
 
+        What is in the outbox counts as handed on until that is full; :meth:`aclose` still writes it.
         ``ValueError`` for a frame over ``max_send_frame``, before any is taken.
         """
         self._check_open()
@@ -237,7 +238,8 @@ class WebSocketConnection:
             while True:
                 while outbox:
                     await socket.send(outbox[0])
-                    self._unsent -= len(outbox.popleft()) + _FRAME_COST
+                    if outbox:  # not aborted meanwhile
+                        self._unsent -= len(outbox.popleft()) + _FRAME_COST
                 if self._closed:
                     await socket.close()
                     return

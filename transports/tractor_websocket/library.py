@@ -53,7 +53,8 @@ class LibrarySocket:
         try:
             return as_frame(message, text=self._text)
         except SocketEnded as ended:
-            with trio.move_on_after(GOODBYE):
+            # Shielded: nobody else would remember why.
+            with trio.move_on_after(GOODBYE, shield=True):
                 await self.library.aclose(ended.code, ended.reason)
             raise
 

@@ -98,6 +98,9 @@ class ZmqConnection:
         self._check_open()
         if self.pending:
             return 0
+        for frame in frames:
+            if len(frame) > MAX_FRAME:
+                raise ValueError(f"a frame of {len(frame)} bytes is over max_send_frame ({MAX_FRAME})")
         room = WINDOW - (self._sent - self._granted)
         taken = 0
         data, transmit = self._data, self._link.transmit
@@ -105,11 +108,8 @@ class ZmqConnection:
             for frame in frames:
                 if room <= 0:
                     break
-                size = len(frame)
-                if size > MAX_FRAME:
-                    raise ValueError(f"a frame of {size} bytes is over max_send_frame ({MAX_FRAME})")
                 transmit(data + frame)
-                room -= size + FRAME_COST
+                room -= len(frame) + FRAME_COST
                 taken += 1
         except zmq.ZMQError as exc:
             raise self._break(exc) from exc
