@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from dialog_model import CID, Pair, boxed
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from msgspec import Raw
 
@@ -79,6 +79,7 @@ def reached(side: Side, functype: str, steps: int) -> Dialog:
     steps=st.integers(0, 14),
     messages=st.lists(MESSAGES, min_size=1, max_size=12),
 )
+@example(Side.OPENER, "asyncgen", 6, [m.Yield(CID, Raw(b"x" * 9_000_000))] * 2)
 def test_any_message_at_any_time(side: Side, functype: str, steps: int, messages: list[m.Message]) -> None:
     dialog = reached(side, functype, steps)
     for message in messages:
@@ -94,10 +95,10 @@ def test_any_message_at_any_time(side: Side, functype: str, steps: int, messages
         else:
             table = (OPENER if side is Side.OPENER else CALLEE)[type(message)]
             assert dialog.state is table[before]
-        held = dialog.inbox.values if dialog.inbox is not None else ()
-        most = DEFAULT_WINDOW
-        assert len(held) <= most.messages
-        assert sum(size for _, size in held) <= most.size + 9_000_000
+        if (inbox := dialog.inbox) is not None and not inbox._unbounded:
+            # Where it is, under the policy "buffer", the account of the channel is what bounds it.
+            assert len(inbox.values) <= DEFAULT_WINDOW.messages
+            assert sum(size for _, size in inbox.values) <= DEFAULT_WINDOW.size + 9_000_000
     dialog.cut(ConnectionError())
     assert dialog.done
 
