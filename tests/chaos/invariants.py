@@ -53,14 +53,14 @@ SUSPICIOUS: Final = re.compile(
 #: A child inherits how few descriptors its parent may have, and an interpreter that can open no directory
 #: finds no modules.
 _NO_DESCRIPTORS_TO_BOOT: Final = re.compile(
-    r'^Traceback \(most recent call last\):\n  File "<string>", line \d+, in <module>\n'
+    r'^Traceback \(most recent call last\):\n  File "<string>", line \d+, in <module>\n(?:    .*\n)*'
     r"(?:ModuleNotFoundError: |OSError: \[Errno 24\]).*\n(?:sys:1: ResourceWarning: .*\n)?",
     re.MULTILINE,
 )
 
 #: What the standard library's child says when who started it was gone before it had told it what to run.
 _NOBODY_TO_BOOT_FOR: Final = re.compile(
-    r'^Traceback \(most recent call last\):\n  File "<string>", line \d+, in <module>\n'
+    r'^Traceback \(most recent call last\):\n  File "<string>", line \d+, in <module>\n(?:    .*\n)*'
     r'(?:  File ".*/multiprocessing/spawn\.py", .*\n(?:    .*\n)+)+EOFError: Ran out of input\n',
     re.MULTILINE,
 )

@@ -132,9 +132,16 @@ def test_bugs_show_on_standard_error(line: str) -> None:
     assert line in wrong and "more" in wrong
 
 
-def test_who_boots_without_descriptors_may_complain() -> None:
+#: What Python says of a line of ``-c``: since 3.13 also the line.
+OF_THE_LINE = pytest.mark.parametrize(
+    "line", ["", "    from multiprocessing.spawn import spawn_main; spawn_main()\n      ~~~~~~~~~~^^\n"]
+)
+
+
+@OF_THE_LINE
+def test_who_boots_without_descriptors_may_complain(line: str) -> None:
     said = (
-        'Traceback (most recent call last):\n  File "<string>", line 5, in <module>\n'
+        f'Traceback (most recent call last):\n  File "<string>", line 5, in <module>\n{line}'
         "ModuleNotFoundError: No module named 'tractor_subprocess'\n"
         "sys:1: ResourceWarning: unclosed file <_io.BufferedReader name=19>\n"
     )
@@ -143,9 +150,10 @@ def test_who_boots_without_descriptors_may_complain() -> None:
     assert len(list(invariants.complaints(said * 2 + "Exception ignored", quiet_plan("descriptors")))) == 1
 
 
-def test_who_boots_for_a_dead_parent_may_complain() -> None:
+@OF_THE_LINE
+def test_who_boots_for_a_dead_parent_may_complain(line: str) -> None:
     said = (
-        'Traceback (most recent call last):\n  File "<string>", line 1, in <module>\n'
+        f'Traceback (most recent call last):\n  File "<string>", line 1, in <module>\n{line}'
         '  File "/lib/python3.11/multiprocessing/spawn.py", line 122, in spawn_main\n'
         "    exitcode = _main(fd, parent_sentinel)\n               ^^^^^^^^^^^^^^^^^^^^^^^^^^\n"
         '  File "/lib/python3.11/multiprocessing/spawn.py", line 130, in _main\n'
