@@ -32,6 +32,8 @@ async def computing(piece: float) -> AsyncIterator[None]:
         nursery.cancel_scope.cancel()
 
 
+# Each turn of the loop takes so long, and there are some thirty.
+@pytest.mark.limit(90)
 @pytest.mark.parametrize(("scheme", "piece"), [("tcp", 0.4), ("uds", 0.2)])
 async def test_a_child_starts_however_long_its_parent_computes(scheme: str, piece: float) -> None:
     async with tractor.open_nursery(enable_transports=[scheme], limits=HASTY) as an:
