@@ -13,7 +13,7 @@ import trio
 
 from tractor_core.errors import PluginError
 from tractor_core.seams import SpawnRequest, hookimpl
-from tractor_core.seams.pipes import write_all
+from tractor_core.seams.pipes import write_or_kill
 
 from .messages import MOST_DESCRIPTORS, Order, pack_order
 from .owner import Template, TemplateEnded
@@ -144,13 +144,7 @@ async def _spawn_from(template: Template, request: SpawnRequest, order: bytes) -
                 actor = await template.fork(standard, descriptors)
         finally:
             os.close(read_end)
-        try:
-            await write_all(write_end, order)
-        except BaseException:
-            actor.kill()
-            with trio.CancelScope(shield=True):
-                await actor.wait()
-            raise
+        await write_or_kill(actor, write_end, order)
     finally:
         os.close(write_end)
     return actor

@@ -5,7 +5,7 @@ from __future__ import annotations
 import trio
 
 from tractor_core.seams import SpawnRequest
-from tractor_core.seams.pipes import write_all
+from tractor_core.seams.pipes import write_or_kill
 
 from .child import main
 from .launch import Process, inheritable
@@ -37,13 +37,7 @@ class MultiprocessingBackend:
                 env=request.env, cwd=request.cwd
             )
         process = MultiprocessingActor(popen)
-        try:
-            await write_all(popen.parent_end, popen.message)
-        except BaseException:
-            process.kill()
-            with trio.CancelScope(shield=True):
-                await process.wait()
-            raise
+        await write_or_kill(process, popen.parent_end, popen.message)
         del popen.message
         return process
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import trio
 
 from tractor_core.seams import SpawnRequest
-from tractor_core.seams.pipes import write_all
+from tractor_core.seams.pipes import write_or_kill
 
 from .child import LENGTH_SIZE, launcher, pack_header
 from .process import SubprocessActor
@@ -48,14 +48,8 @@ class SubprocessBackend:
                 process = SubprocessActor(_start(request, read_end))
             finally:
                 os.close(read_end)
-            try:
-                blob = request.bootstrap
-                await write_all(write_end, header + len(blob).to_bytes(LENGTH_SIZE, "big") + blob)
-            except BaseException:
-                process.kill()
-                with trio.CancelScope(shield=True):
-                    await process.wait()
-                raise
+            blob = request.bootstrap
+            await write_or_kill(process, write_end, header + len(blob).to_bytes(LENGTH_SIZE, "big") + blob)
         finally:
             os.close(write_end)
         return process

@@ -84,7 +84,7 @@ def _before_bootstrap(method: str) -> None:
     """The process is there and waits for what it is to be."""
     # The package has its backend under the module's name.
     where: Any = sys.modules[f"tractor_{method}.backend"]
-    where.write_all = _when_armed(where.write_all)
+    where.write_or_kill = _when_armed(where.write_or_kill)
 
 
 def _after_bootstrap(method: str) -> None:

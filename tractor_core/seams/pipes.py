@@ -6,6 +6,8 @@ import os
 
 import trio
 
+from .spawn import ActorProcess
+
 
 async def write_all(write_end: int, data: bytes | memoryview) -> None:
     """Write all of it, waiting for the reader where it exceeds the pipe's buffer. Makes the end non-blocking.
@@ -23,3 +25,14 @@ async def write_all(write_end: int, data: bytes | memoryview) -> None:
         except BrokenPipeError:
             break
     await trio.lowlevel.cancel_shielded_checkpoint()
+
+
+async def write_or_kill(process: ActorProcess, write_end: int, data: bytes | memoryview) -> None:
+    """:func:`write_all` to a process just started; killed and reaped where that is cancelled or fails."""
+    try:
+        await write_all(write_end, data)
+    except BaseException:
+        process.kill()
+        with trio.CancelScope(shield=True):
+            await process.wait()
+        raise
