@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import logging
 import os
 import re
 import socket
+import struct
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
@@ -18,7 +21,9 @@ import tractor_zmq
 from tractor_core.errors import TractorError, TransportClosed
 from tractor_core.seams import Address, Connection, TransportOptions
 from tractor_core.trionics import collapse_eg
+from tractor_zmq.dialling import DealerLink, NotConnected
 from tractor_zmq.keys import dialler_keys
+from tractor_zmq.listening import ZmqListener
 from tractor_zmq.options import CREDIT, DATA, END, HELLO, MAX_FRAME, PROTOCOL, WINDOW
 
 KEY = b"k" * 32
@@ -136,14 +141,76 @@ async def hung_up(sock: socket.socket) -> None:
     ],
     ids=["silence", "http", "noise", "curve-greeting", "length-bomb"],
 )
-async def test_bytes_that_are_no_zeromq(bytes_sent: bytes) -> None:
+async def test_bytes_that_are_no_zeromq(bytes_sent: bytes, caplog: pytest.LogCaptureFixture) -> None:
     async with serving() as service:
         with socket.create_connection(("127.0.0.1", service.listener.address.port)) as sock:
             sock.sendall(bytes_sent)
             await service.expect_alive()
             with trio.fail_after(10):
                 await hung_up(sock)
+        await until(lambda: caplog.records != [])
         assert len(service.accepted) == 1
+    assert [record.getMessage().rpartition(": ")[2] for record in caplog.records] == [
+        "it sent no HELLO through CURVE"
+    ]
+
+
+@pytest.mark.parametrize("how", ["hangs up", "resets"])
+async def test_who_only_looks_whether_somebody_listens_is_no_news(
+    how: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As a dialler does that found nobody: by then, somebody may have come."""
+    caplog.set_level(logging.DEBUG, "tractor_core.transport")
+    async with serving() as service:
+        with socket.create_connection(("127.0.0.1", service.listener.address.port)) as sock:
+            await service.expect_alive()  # so libzmq has accepted that one
+            if how == "resets":
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        await until(lambda: "looked in and left" in caplog.text)
+    assert {record.levelno for record in caplog.records} == {logging.DEBUG}
+
+
+async def test_a_listener_that_comes_while_it_is_dialled_warns_of_nobody(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first attempt finds nobody; the look at why finds the listener, and so does the second attempt."""
+    attempts: list[str] = []
+
+    def dial(endpoint: str, *arguments: Any) -> DealerLink:
+        attempts.append(endpoint)
+        if len(attempts) == 1:
+            raise NotConnected(errno.ECONNREFUSED, "nobody yet")
+        return DealerLink(endpoint, *arguments)
+
+    monkeypatch.setattr("tractor_zmq.endpoints.DealerLink", dial)
+    async with serving() as service:
+        await service.expect_alive()
+        assert len(service.accepted) == 1
+    assert len(attempts) > 1
+    assert caplog.records == []
+
+
+async def test_who_leaves_right_after_its_first_message_is_heard(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its end may be read before its message; it got through CURVE all the same."""
+    real = ZmqListener._read_messages
+
+    def later(listener: ZmqListener) -> int:
+        departed = listener._visitors._departed
+        return real(listener) if departed or service.accepted else 0
+
+    async with serving() as service:
+        monkeypatch.setattr(ZmqListener, "_read_messages", later)
+        with raw_dealer(service.endpoint) as dealer:
+            monitor = dealer.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED)
+            dealer.linger = 10_000  # it is to be written, but no more than that
+            dealer.send(GREETING)
+            await until(lambda: monitor.poll(0))
+            dealer.disable_monitor()
+            monitor.close()
+        await until(lambda: len(service.ends) == 1)
+    assert caplog.records == []
 
 
 async def test_many_silent_connections_are_dropped() -> None:

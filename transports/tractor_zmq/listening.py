@@ -39,7 +39,9 @@ _UNBIND_TIMEOUT = 1.0
 #: As much of that as passes without other tasks having their turn (milliseconds).
 _UNBIND_AT_ONCE = 20
 
-_WATCHED = Event.ACCEPTED | Event.CLOSED | Event.DISCONNECTED
+_WATCHED = Event.ACCEPTED | Event.CLOSED | Event.DISCONNECTED | Event.HANDSHAKE_FAILED_NO_DETAIL
+#: What libzmq says of the handshake of a peer that hung up, right before it says which descriptor that was.
+_HUNG_UP = (errno.EPIPE, errno.ECONNRESET)
 
 #: Tells the address and facts of a peer, or raises ``OSError`` to refuse it.
 DescribePeer = Callable[[Wire], tuple[Address, PeerFacts]]
@@ -101,6 +103,8 @@ class ZmqListener:
         #: Gone, but what they sent may still have to be read.
         self._gone: list[RouterLink] = []
         self._round = 0
+        #: The last event was that somebody hung up during the handshake.
+        self._hung_up = False
         with ExitStack() as ours:
             # It is libzmq's from the bind on.
             ours.callback(os.close, descriptor)
@@ -212,6 +216,7 @@ class ZmqListener:
         for link in gone:
             del self._by_identity[link.identity]
             link.connection.cut()
+        self._visitors.take_leave()
         return False
 
     def _read_messages(self) -> int:
@@ -242,7 +247,7 @@ class ZmqListener:
             self._discard_parts()
         # A descriptor means the peer that has it now, not one that had it before.
         self._read_events()
-        visitor = self._visitors.at(int(frame.get(zmq.SRCFD)))
+        visitor = self._visitors.origin(int(frame.get(zmq.SRCFD)))
         if visitor.link is not None:
             self._lose(visitor.link)
             visitor.link = None
@@ -276,7 +281,7 @@ class ZmqListener:
         link.connection = ZmqConnection(link, token, self.address, remote, facts, limit)
         visitor.link = self._by_identity[identity] = link
         self._visitors.acquit(visitor)
-        if visitor.wire is None:
+        if self._visitors.at(visitor.descriptor) is not visitor or visitor.wire is None:
             self._lose(link)
         self._peers.admit(link.connection)
 
@@ -290,9 +295,10 @@ class ZmqListener:
         while (event := read_event(self._monitor)) is not None:
             number, descriptor = event
             if number in (Event.ACCEPTED, Event.DISCONNECTED):
-                link = self._visitors.left(descriptor)
+                link = self._visitors.left(descriptor, hung_up=self._hung_up)
                 if link is not None:
                     self._lose(link)
+            self._hung_up = number == Event.HANDSHAKE_FAILED_NO_DETAIL and descriptor in _HUNG_UP
             if number == Event.ACCEPTED:
                 self._visitors.arrived(descriptor)
             elif number == Event.CLOSED:

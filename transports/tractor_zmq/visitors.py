@@ -5,6 +5,7 @@ libzmq accepts whoever dials and cannot be asked to wait, so what a listener doe
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,8 @@ from .descriptors import Wire, describe, hang_up, is_scarce
 
 if TYPE_CHECKING:
     from .listening import RouterLink
+
+logger = logging.getLogger("tractor_core.transport")
 
 #: How often overdue visitors are looked for, while there are any that could be (seconds).
 _SWEEP_INTERVAL = 0.25
@@ -32,6 +35,13 @@ class Visitor:
     link: RouterLink | None = None
     #: It was told, or its end was told of, already.
     settled: bool = False
+    #: It hung up before it could be expected to have said anything.
+    only_looked: bool = False
+
+    @property
+    def name(self) -> str:
+        """For a log line."""
+        return "(gone already)" if self.wire is None else self.wire.peer
 
     def hang_up(self) -> None:
         """End the connection."""
@@ -50,6 +60,8 @@ class Visitors:
         #: Those that have to prove themselves, or to go; the oldest first.
         self._watched: dict[Visitor, None] = {}
         self._something_watched = trio.Event()
+        #: Those that left without a word, as far as is known.
+        self._departed: list[Visitor] = []
 
     def arrived(self, descriptor: int) -> None:
         """libzmq accepted a connection."""
@@ -62,18 +74,42 @@ class Visitors:
         elif len(self._present) > 2 * self._options.max_connections:
             self._drop_oldest_stranger()
 
-    def left(self, descriptor: int) -> RouterLink | None:
-        """libzmq gave a connection up; returns the peer that was behind it, if any."""
+    def left(self, descriptor: int, *, hung_up: bool = False) -> RouterLink | None:
+        """libzmq gave a connection up; returns the peer that was behind it, if any.
+
+        ``hung_up`` says that the other end left before CURVE was through. That deserves no warning: diallers
+        look that way whether somebody listens (see ``_probe``), and so do monitors of load balancers.
+        """
         visitor = self._present.pop(descriptor, None)
         if visitor is None:
             return None
         self._watched.pop(visitor, None)
         if visitor.link is None and not visitor.settled:
-            self._tell(visitor, "it did not get through CURVE")
+            # libzmq's own timer begins a little earlier than ours.
+            overdue = trio.current_time() >= visitor.deadline - _SWEEP_INTERVAL
+            visitor.only_looked = hung_up and not overdue
+            self._departed.append(visitor)
         return visitor.link
 
+    def origin(self, descriptor: int) -> Visitor:
+        """Who sent a message that came from this descriptor, which may have gone since."""
+        visitor = self._present.get(descriptor)
+        if visitor is not None:
+            return visitor
+        departed = (visitor for visitor in reversed(self._departed) if visitor.descriptor == descriptor)
+        return next(departed, None) or Visitor(descriptor, None)
+
+    def take_leave(self) -> None:
+        """All messages that there are have been read: tell of those that left without one."""
+        departed, self._departed = self._departed, []
+        for visitor in departed:
+            if visitor.only_looked:
+                logger.debug("%s: %s looked in and left", self._address, visitor.name)
+            elif visitor.link is None and not visitor.settled:
+                self._tell(visitor, "it sent no HELLO through CURVE")
+
     def at(self, descriptor: int) -> Visitor:
-        """Who has this descriptor now; one that is gone already if nobody does."""
+        """Who has this descriptor now; one that is gone if nobody does."""
         return self._present.get(descriptor) or Visitor(descriptor, None)
 
     def present(self) -> list[Visitor]:
@@ -91,8 +127,10 @@ class Visitors:
         self._watched.pop(visitor, None)
 
     def refuse(self, visitor: Visitor, reason: str) -> None:
-        """Hang up, and say why in the log."""
-        self._tell(visitor, reason)
+        """Hang up, and say why in the log, unless it had gone before anybody looked."""
+        visitor.settled = True
+        if visitor.wire is not None:
+            self._tell(visitor, reason)
         visitor.hang_up()
 
     async def sweep_forever(self) -> None:
@@ -115,6 +153,4 @@ class Visitors:
                 return
 
     def _tell(self, visitor: Visitor, reason: str) -> None:
-        visitor.settled = True
-        if visitor.wire is not None:
-            self._log.warning(reason, "%s refused peer %s: %s", self._address, visitor.wire.peer, reason)
+        self._log.warning(reason, "%s refused peer %s: %s", self._address, visitor.name, reason)
