@@ -5,12 +5,15 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tractor_core.supervision.process import cpu_count_usable, is_halted, is_stopped
+from tractor_core.supervision.process import cpu_count_usable, is_ending, is_halted, is_stopped
 
 needs_proc = pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="the state is read from /proc")
+
+PIPES: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
 
 
 @needs_proc
@@ -31,6 +34,24 @@ def test_is_stopped_follows_the_process(tmp_path: Path) -> None:
         process.kill()
         process.communicate()
     assert not is_stopped(process.pid) and not is_halted(process.pid)
+
+
+@needs_proc
+def test_who_sees_a_process_close_its_descriptors_finds_it_ending() -> None:
+    """Whichever of its threads is the last to let go of them."""
+    code = (
+        "import threading, time, os; threading.Thread(target=time.sleep, args=(60,), daemon=True).start(); "
+    )
+    for _ in range(10):
+        process = subprocess.Popen([sys.executable, "-c", code + "os.read(0, 1); os._exit(3)"], **PIPES)
+        with process:
+            assert not is_ending(process.pid)
+            assert process.stdin is not None and process.stdout is not None
+            process.stdin.write(b".")
+            process.stdin.flush()
+            assert process.stdout.read() == b""
+            assert is_ending(process.pid)
+        assert is_ending(process.pid), "it is gone"
 
 
 def test_cpu_count_is_usable() -> None:

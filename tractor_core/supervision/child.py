@@ -18,13 +18,16 @@ from tractor_core.seams import ActorProcess, ExitStatus
 
 from .last_words import LastWords
 from .lifeline import ORPHANED_EXIT_CODE, LifelineHandle, SubtreeGuard
-from .process import is_halted
+from .process import is_ending, is_halted
 from .stderr_capture import StderrCapture
 
 log = get_logger("supervision")
 
 #: How long a broken channel waits for the exit status that explains it (seconds).
 EXPLAIN_TIMEOUT = 0.05
+
+#: The same where its process is ending, however long a busy machine takes for that (seconds).
+ENDING_TIMEOUT = 0.5
 
 #: How long what is already in the socket of an ended process may take to be read (seconds).
 DRAIN_TIMEOUT = 0.2
@@ -155,7 +158,8 @@ class Child:
         if self.process is None or self.end_asked:
             return error
         status = None
-        with trio.move_on_after(EXPLAIN_TIMEOUT):
+        ending = self.process.pid is not None and is_ending(self.process.pid)
+        with trio.move_on_after(ENDING_TIMEOUT if ending else EXPLAIN_TIMEOUT):
             status = await self.process.wait()
         if status is not None:
             return await self.death(status)
