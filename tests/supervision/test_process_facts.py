@@ -39,9 +39,7 @@ def test_is_stopped_follows_the_process(tmp_path: Path) -> None:
 @needs_proc
 def test_who_sees_a_process_close_its_descriptors_finds_it_ending() -> None:
     """Whichever of its threads is the last to let go of them."""
-    code = (
-        "import threading, time, os; threading.Thread(target=time.sleep, args=(60,)).start(); "
-    )
+    code = "import threading, time, os; threading.Thread(target=time.sleep, args=(60,)).start(); "
     for _ in range(10):
         process = subprocess.Popen([sys.executable, "-c", code + "os.read(0, 1); os._exit(3)"], **PIPES)
         with process:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import errno
-import logging
 import os
 import re
 import socket
-import struct
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
@@ -25,6 +23,7 @@ from tractor_zmq.dialling import DealerLink, NotConnected
 from tractor_zmq.keys import dialler_keys
 from tractor_zmq.listening import ZmqListener
 from tractor_zmq.options import CREDIT, DATA, END, HELLO, MAX_FRAME, PROTOCOL, WINDOW
+from tractor_zmq.probing import SAID
 
 KEY = b"k" * 32
 OPTIONS = TransportOptions(key=KEY, connect_timeout=1.0)
@@ -155,19 +154,27 @@ async def test_bytes_that_are_no_zeromq(bytes_sent: bytes, caplog: pytest.LogCap
     ]
 
 
-@pytest.mark.parametrize("how", ["hangs up", "resets"])
-async def test_who_only_looks_whether_somebody_listens_is_no_news(
-    how: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    """As a dialler does that found nobody: by then, somebody may have come."""
-    caplog.set_level(logging.DEBUG, "tractor_core.transport")
+@pytest.mark.parametrize("said", [b"", SAID[:64]], ids=["nothing", "greeting"])
+async def test_who_leaves_without_a_word_is_told_of(said: bytes, caplog: pytest.LogCaptureFixture) -> None:
     async with serving() as service:
         with socket.create_connection(("127.0.0.1", service.listener.address.port)) as sock:
+            sock.sendall(said)
             await service.expect_alive()  # so libzmq has accepted that one
-            if how == "resets":
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        await until(lambda: "looked in and left" in caplog.text)
-    assert {record.levelno for record in caplog.records} == {logging.DEBUG}
+        await until(lambda: caplog.records != [])
+    assert "it sent no HELLO through CURVE" in caplog.text
+
+
+async def test_who_says_that_it_only_looks_whether_somebody_listens_is_no_news(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """As a dialler does that found nobody: by then, somebody may have come."""
+    async with serving() as service:
+        with socket.create_connection(("127.0.0.1", service.listener.address.port)) as sock:
+            sock.sendall(SAID)
+            with trio.fail_after(10):
+                await hung_up(sock)
+        await service.expect_alive()
+    assert caplog.records == []
 
 
 async def test_a_listener_that_comes_while_it_is_dialled_warns_of_nobody(

@@ -25,6 +25,7 @@ from .dialling import DealerLink, HungUp, NotConnected
 from .hub import Hub
 from .keys import DiallerKeys, dialler_keys, listener_keys
 from .listening import ZmqListener
+from .probing import probe
 
 #: How often somebody who is there but takes nobody now is tried again (seconds).
 _RETRY = 0.01
@@ -109,7 +110,7 @@ class ZmqTcpTransport:
         def attempt() -> DealerLink:
             return DealerLink(addresses.tcp_endpoint(name[0], name[1]), address, keys, options)
 
-        return await _dial(address, attempt, describe_ends, lambda: _probe(family, name, address))
+        return await _dial(address, attempt, describe_ends, lambda: probe(family, name, address))
 
     async def listen(self, address: Address, options: TransportOptions) -> ZmqListener:
         """Bind; port 0 takes a free one. A name is bound on the first of its addresses."""
@@ -190,7 +191,7 @@ class ZmqIpcTransport:
 
         with _bounded(address, options.connect_timeout):
             return await _dial(
-                address, attempt, describe_ends, lambda: _probe(socket.AF_UNIX, address.path, address)
+                address, attempt, describe_ends, lambda: probe(socket.AF_UNIX, address.path, address)
             )
         raise AssertionError("unreachable")
 
@@ -258,13 +259,13 @@ async def _dial(
     address: Address,
     attempt: Callable[[], DealerLink],
     describe_ends: Callable[[Wire], tuple[Address, PeerFacts]],
-    probe: Callable[[], Awaitable[None]],
+    find_out: Callable[[], Awaitable[None]],
 ) -> ZmqConnection:
     """Dial until somebody answers or it is clear that nobody will."""
     await trio.lowlevel.checkpoint()
     hub = Hub.acquire()  # one context for all attempts
     try:
-        return await _dial_within(address, attempt, describe_ends, probe)
+        return await _dial_within(address, attempt, describe_ends, find_out)
     finally:
         hub.release()
 
@@ -273,7 +274,7 @@ async def _dial_within(
     address: Address,
     attempt: Callable[[], DealerLink],
     describe_ends: Callable[[Wire], tuple[Address, PeerFacts]],
-    probe: Callable[[], Awaitable[None]],
+    find_out: Callable[[], Awaitable[None]],
 ) -> ZmqConnection:
     handshakes = 0
     while True:
@@ -281,7 +282,7 @@ async def _dial_within(
             return await attempt().open(describe_ends)
         except NotConnected:
             # libzmq does not say why; the system does. Where it lets the probe in, somebody just came.
-            await probe()
+            await find_out()
             await trio.sleep(_RETRY)
         except HungUp as exc:
             handshakes += 1
@@ -291,22 +292,6 @@ async def _dial_within(
                     "or is no listener of this kind"
                 ) from exc
             await trio.sleep(_HANDSHAKE_PAUSE)
-
-
-async def _probe(family: socket.AddressFamily, name: Any, address: Address) -> None:
-    """Raise why nobody can be reached there; return where somebody listens, if only with a full backlog."""
-    with trio.socket.socket(family, socket.SOCK_STREAM) as sock:
-        try:
-            await sock.connect(name)
-            refused = family != socket.AF_UNIX and sock.getsockname() == sock.getpeername()
-        except BlockingIOError:
-            return
-        except OSError as exc:
-            if exc.errno not in (errno.ECONNREFUSED, errno.ENOENT):
-                raise OSError(exc.errno, f"cannot connect to {address}: {exc.strerror}") from exc
-            refused = True
-    if refused:
-        raise ConnectionRefusedError(errno.ECONNREFUSED, f"nobody listens on {address}")
 
 
 async def _resolve(address: Address) -> list[tuple[socket.AddressFamily, tuple[Any, ...]]]:

@@ -27,6 +27,7 @@ from .hub import opening
 from .keys import ListenerKeys
 from .lingering import LOOK_INTERVAL, Outflow, close
 from .options import HEADER_SIZE, HELLO, LINGER, LOOK_AHEAD, PROTOCOL, Event, configure, read_event, readable
+from .probing import PROBE_SEEN_AS
 from .pump import Pump, Seat
 from .visitors import Visitor, Visitors
 
@@ -39,9 +40,7 @@ _UNBIND_TIMEOUT = 1.0
 #: As much of that as passes without other tasks having their turn (milliseconds).
 _UNBIND_AT_ONCE = 20
 
-_WATCHED = Event.ACCEPTED | Event.CLOSED | Event.DISCONNECTED | Event.HANDSHAKE_FAILED_NO_DETAIL
-#: What libzmq says of the handshake of a peer that hung up, right before it says which descriptor that was.
-_HUNG_UP = (errno.EPIPE, errno.ECONNRESET)
+_WATCHED = Event.ACCEPTED | Event.CLOSED | Event.DISCONNECTED | Event.HANDSHAKE_FAILED_PROTOCOL
 
 #: Tells the address and facts of a peer, or raises ``OSError`` to refuse it.
 DescribePeer = Callable[[Wire], tuple[Address, PeerFacts]]
@@ -103,8 +102,8 @@ class ZmqListener:
         #: Gone, but what they sent may still have to be read.
         self._gone: list[RouterLink] = []
         self._round = 0
-        #: The last event was that somebody hung up during the handshake.
-        self._hung_up = False
+        #: The last event was what a probe looks like.
+        self._was_probe = False
         with ExitStack() as ours:
             # It is libzmq's from the bind on.
             ours.callback(os.close, descriptor)
@@ -295,10 +294,11 @@ class ZmqListener:
         while (event := read_event(self._monitor)) is not None:
             number, descriptor = event
             if number in (Event.ACCEPTED, Event.DISCONNECTED):
-                link = self._visitors.left(descriptor, hung_up=self._hung_up)
+                link = self._visitors.left(descriptor, only_looked=self._was_probe)
                 if link is not None:
                     self._lose(link)
-            self._hung_up = number == Event.HANDSHAKE_FAILED_NO_DETAIL and descriptor in _HUNG_UP
+            # Of a handshake that failed, libzmq's next word is which descriptor that was.
+            self._was_probe = number == Event.HANDSHAKE_FAILED_PROTOCOL and descriptor == PROBE_SEEN_AS
             if number == Event.ACCEPTED:
                 self._visitors.arrived(descriptor)
             elif number == Event.CLOSED:

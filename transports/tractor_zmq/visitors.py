@@ -5,7 +5,6 @@ libzmq accepts whoever dials and cannot be asked to wait, so what a listener doe
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,8 +16,6 @@ from .descriptors import Wire, describe, hang_up, is_scarce
 
 if TYPE_CHECKING:
     from .listening import RouterLink
-
-logger = logging.getLogger("tractor_core.transport")
 
 #: How often overdue visitors are looked for, while there are any that could be (seconds).
 _SWEEP_INTERVAL = 0.25
@@ -35,8 +32,6 @@ class Visitor:
     link: RouterLink | None = None
     #: It was told, or its end was told of, already.
     settled: bool = False
-    #: It hung up before it could be expected to have said anything.
-    only_looked: bool = False
 
     @property
     def name(self) -> str:
@@ -74,20 +69,16 @@ class Visitors:
         elif len(self._present) > 2 * self._options.max_connections:
             self._drop_oldest_stranger()
 
-    def left(self, descriptor: int, *, hung_up: bool = False) -> RouterLink | None:
+    def left(self, descriptor: int, *, only_looked: bool = False) -> RouterLink | None:
         """libzmq gave a connection up; returns the peer that was behind it, if any.
 
-        ``hung_up`` says that the other end left before CURVE was through. That deserves no warning: diallers
-        look that way whether somebody listens (see ``_probe``), and so do monitors of load balancers.
+        ``only_looked`` says that it was a :mod:`probe <tractor_zmq.probing>`, which is no news.
         """
         visitor = self._present.pop(descriptor, None)
         if visitor is None:
             return None
         self._watched.pop(visitor, None)
-        if visitor.link is None and not visitor.settled:
-            # libzmq's own timer begins a little earlier than ours.
-            overdue = trio.current_time() >= visitor.deadline - _SWEEP_INTERVAL
-            visitor.only_looked = hung_up and not overdue
+        if visitor.link is None and not visitor.settled and not only_looked:
             self._departed.append(visitor)
         return visitor.link
 
@@ -103,9 +94,7 @@ class Visitors:
         """All messages that there are have been read: tell of those that left without one."""
         departed, self._departed = self._departed, []
         for visitor in departed:
-            if visitor.only_looked:
-                logger.debug("%s: %s looked in and left", self._address, visitor.name)
-            elif visitor.link is None and not visitor.settled:
+            if visitor.link is None and not visitor.settled:
                 self._tell(visitor, "it sent no HELLO through CURVE")
 
     def at(self, descriptor: int) -> Visitor:
