@@ -51,7 +51,11 @@ class Gathered:
 def may_gather(message: Message) -> bool:
     """Whether :func:`gather` could find something: quick, and wrong in one direction only."""
     if isinstance(message, PayloadMsg):
-        return _value_may_hold(message.pld)
+        value: Any = message.pld
+        kind = type(value)
+        if kind not in _MAY_HOLD_LARGE:
+            return False
+        return len(value) > LARGE if kind is bytes else _value_may_hold(value, kind)
     if type(message) is not Start:
         return False
     args: Any = message.args
@@ -65,12 +69,7 @@ def may_gather(message: Message) -> bool:
     return False
 
 
-def _value_may_hold(value: Any) -> bool:
-    kind = type(value)
-    if kind not in _MAY_HOLD_LARGE:
-        return False
-    if kind is bytes:
-        return len(value) > LARGE
+def _value_may_hold(value: Any, kind: type) -> bool:
     if kind is memoryview or kind is Raw:
         return True
     # Values of a stream are small things, mostly: 0.3 us for a short list of them instead of 2 us.

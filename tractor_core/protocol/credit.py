@@ -232,7 +232,11 @@ class ReceiveBuffer:
         else:
             account.held -= size + VALUE_COST
         if not self._unbounded:
-            self._owe(size)
+            # As `_owe`, without the call.
+            self._owed_messages = owed = self._owed_messages + 1
+            self._owed_size += size
+            if owed >= self._batch or self._owed_size * 2 >= self.window.size:
+                self.due = True
         return payload
 
     def _owe(self, size: int) -> None:

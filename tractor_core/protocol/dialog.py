@@ -312,6 +312,9 @@ class Dialog:
         if state is DONE:
             return NOBODY
         kind = type(message)
+        if kind is m.Yield and state is STREAMING:
+            # What the tables say of it on either side, without asking them: 0.1 us of the 2 of a value.
+            return self._on_yield(message)
         targets = self._table.get(kind)
         target = targets.get(state) if targets is not None else None
         if target is None:
