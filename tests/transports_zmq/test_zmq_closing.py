@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -15,10 +16,16 @@ from pathlib import Path
 import pytest
 import zmq
 from zmq_brute import begin, hesitant_socket
+from zmq_peer import OPTIONS
 from zmq_quiet import PAUSE, Quiet
 from zmq_victim import FRAMES
 
+import tractor_zmq
 from tractor_core.seams.socket_paths import fresh_path
+from tractor_core.testing.check_transport import connected_pair
+from tractor_zmq.connection import ZmqConnection
+from tractor_zmq.descriptors import Wire, describe, unsent
+from tractor_zmq.lingering import close
 from tractor_zmq.options import DATA, END
 
 HERE = Path(__file__).parent
@@ -91,7 +98,7 @@ def quiet(*programs: Program) -> None:
 
 def meet(start: Callable[..., Program], role: str, path: str, *more: str) -> tuple[Program, Program]:
     """The victim in this role, and the peer that it is connected to."""
-    if role.endswith("listen"):
+    if "listen" in role:
         victim = start("zmq_victim.py", role, f"zmq+ipc://{path}", *more)
         assert victim.hears().endswith(path)
         brute = start("zmq_brute.py", "dial", f"ipc://{path}")
@@ -138,10 +145,11 @@ def test_a_peer_that_is_killed_while_we_linger(start: Callable[..., Program], ro
         assert time.monotonic() - began < 10  # there is nobody left to linger for
 
 
-def test_a_peer_that_is_killed_while_we_unbind(start: Callable[..., Program]) -> None:
-    """Another task computes from then on, so that this one cannot go on with it."""
+@pytest.mark.parametrize("role", ["listen", "listen-briefly"])
+def test_a_peer_that_is_killed_while_we_unbind(start: Callable[..., Program], role: str) -> None:
+    """Something else computes from then on, so that this cannot go on. The peer does not go by itself."""
     with socket_file() as path:
-        victim, brute = meet(start, "listen", path)
+        victim, brute = meet(start, role, path)
         assert victim.hears() == "closed"
         assert victim.hears() == "unbinding"
         brute.told("go")
@@ -151,6 +159,49 @@ def test_a_peer_that_is_killed_while_we_unbind(start: Callable[..., Program]) ->
         time.sleep(0.5)  # several heartbeats
         victim.told("go on")
         assert victim.ends() == ["the end"]
+
+
+@pytest.mark.parametrize("responsive", [True, False])
+@pytest.mark.parametrize("role", ["dial", "listen"])
+async def test_no_socket_is_closed_over_a_living_connection(
+    role: str, responsive: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether the peer goes by itself when told, or does nothing."""
+    living: list[bool] = []
+    wires: list[tuple[int, Wire]] = []
+
+    def look() -> None:
+        living.extend(unsent(number, wire.inode) is not None for number, wire in wires)
+
+    def closed(sock: zmq.Socket[bytes], monitor: zmq.Socket[bytes], linger: int) -> None:
+        look()
+        close(sock, monitor, linger)
+
+    def unbound(sock: zmq.Socket[bytes], endpoint: str) -> None:
+        look()
+        unbind(sock, endpoint)
+
+    unbind = zmq.Socket.unbind
+    monkeypatch.setattr(zmq.Socket, "unbind", unbound)
+    monkeypatch.setattr("tractor_zmq.lingering.close", closed)
+    monkeypatch.setattr("tractor_zmq.dialling.close", closed)
+    async with connected_pair(tractor_zmq.transport)(OPTIONS) as (dialled, accepted):
+        assert isinstance(dialled, ZmqConnection) and isinstance(accepted, ZmqConnection)
+        here, there = (dialled, accepted) if role == "dial" else (accepted, dialled)
+        number = dialled._link._descriptor if role == "dial" else accepted._link.visitor.descriptor  # type: ignore[attr-defined]
+        wire = describe(number)
+        assert wire is not None
+        wires.append((number, wire))
+        leave = type(there._link).leave
+        if not responsive:
+            monkeypatch.setattr(type(there._link), "leave", lambda *_, **__: None)
+        here.send_nowait([b"hello"])
+        await here.aclose()
+    leave(there._link, at_once=True)
+    for thread in threading.enumerate():
+        if thread.name == "tractor_zmq linger":
+            thread.join(5)
+    assert living and not any(living)
 
 
 @pytest.mark.parametrize("role", ["dial", "listen"])

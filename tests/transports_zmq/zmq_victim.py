@@ -1,9 +1,10 @@
 """An actor's end of a connection, in a process of its own: ``python zmq_victim.py ROLE URL``.
 
-Roles: ``dial`` and ``listen`` send a window full of frames and close; ``compute-dial`` and ``compute-listen``
-compute while the peer does as it likes, and read afterwards. It says what it does on stdout, and computes
-until a line comes on stdin. Heartbeats are more frequent than usual and closed sockets linger longer, so that
-what must not happen has the time to; ``patient`` behind the URL makes that far longer.
+Roles: ``dial`` and ``listen`` send a window full of frames and close, ``listen-briefly`` sends one;
+``compute-dial`` and ``compute-listen`` compute while the peer does as it likes, and read afterwards. It says
+what it does on stdout, and computes until a line comes on stdin. Heartbeats are more frequent than usual and
+closed sockets linger longer, so that what must not happen has the time to; ``patient`` behind the URL makes
+that far longer.
 """
 
 from __future__ import annotations
@@ -71,6 +72,10 @@ async def listen(role: str, url: str) -> None:
     def observed(self: zmq.Socket[bytes], *args: Any) -> None:
         unbinding.set()
         unbind(self, *args)
+        if role == "listen-briefly":
+            # The very thread that unbinds is held up.
+            say("unbinding")
+            compute()
 
     zmq.Socket.unbind = observed  # type: ignore[method-assign,assignment]
 
@@ -78,7 +83,10 @@ async def listen(role: str, url: str) -> None:
         if role == "compute-listen":
             await compute_and_read(connection)
         else:
-            send_window(connection)
+            if role == "listen-briefly":
+                connection.send_nowait([b"hello"])
+            else:
+                send_window(connection)
             await connection.aclose()
         done.set()
 
@@ -105,5 +113,5 @@ async def listen(role: str, url: str) -> None:
 if __name__ == "__main__":
     if sys.argv[3:] == ["patient"]:
         dialling.LINGER = listening.LINGER = 25_000
-    trio.run(dial if sys.argv[1].endswith("dial") else listen, sys.argv[1], sys.argv[2])
+    trio.run(dial if "dial" in sys.argv[1] else listen, sys.argv[1], sys.argv[2])
     say("the end")

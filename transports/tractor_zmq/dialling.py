@@ -138,12 +138,12 @@ class DealerLink:
         self.pump.close()
         self._read_events()
         connection, wire = self._connection, self._wire
-        if connection is None or wire is None or connection.over or self._lost:
-            # Nobody will read what is still to be written.
+        if connection is None or wire is None or self._lost:
             close(self._socket, self._monitor, 0)
         else:
             outflow = Outflow(self._descriptor, wire, connection.under_way)
-            linger = GOODBYE_LINGER if at_once else LINGER
+            # Where it is over, nobody will read what is still to be written.
+            linger = 0 if connection.over else GOODBYE_LINGER if at_once else LINGER
             self._hub.dismiss(self._socket, self._monitor, outflow, linger)
         self._hub.release()
 

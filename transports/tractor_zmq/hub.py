@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import itertools
 import os
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 import trio
 import zmq
 
-from .lingering import Farewell, Lingering, Outflow, close
+from .lingering import Farewell, Lingering, Outflow
 from .options import readable
 
 #: Sockets in one context: a dialled connection needs three.
@@ -86,11 +85,8 @@ class Hub:
     def dismiss(
         self, sock: zmq.Socket[bytes], monitor: zmq.Socket[bytes], outflow: Outflow, linger: int
     ) -> None:
-        """Close a monitored socket with one connection: when that has written all, or after ``linger`` ms."""
-        if outflow.is_dry(time.monotonic()):
-            close(sock, monitor, linger)
-        else:
-            self._lingering.take(Farewell(sock, monitor, outflow, linger))
+        """End a connection, and then close its socket, once it has written all, or after ``linger`` ms."""
+        self._lingering.take(Farewell(sock, monitor, outflow, linger))
 
     def open_domain(self, admitted: frozenset[bytes]) -> bytes:
         """A ZAP domain for a listener that admits these public keys."""

@@ -1,9 +1,10 @@
-"""Closed sockets that must still write: libzmq must not be told of the closing while anything is stuck.
+"""How connections end: libzmq must not be told of the closing of a socket while a connection is alive.
 
-A socket that was closed writes on for its LINGER, but takes in no more. When a peer that sends dies in that
-time, libzmq 4.3 notes the error of the connection without acting on it, and its next heartbeat ends the whole
-process (``Assertion failed: !_io_error``). So a socket stays open, and what comes is read and thrown
-away, until what was sent is out of libzmq's hands, or the peer has gone, or the time is over.
+What it closes takes in no more, but goes on writing for its LINGER. When a peer that sends dies in that time,
+libzmq 4.3 notes the error of the connection without acting on it, and its next heartbeat ends the whole
+process (``Assertion failed: !_io_error``). So the connection is ended first, under libzmq's hands, when what
+was sent is out of them (mostly the peer does so, having read the END); until then what comes is read and
+thrown away. What is closed then has nobody at its other end.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Callable
 
 import zmq
 
-from .descriptors import Wire, unsent
+from .descriptors import Wire, hang_up, unsent
 from .options import Event, read_event, readable
 
 #: How often closed sockets are looked at (seconds): nothing tells when libzmq has written all it had.
@@ -27,26 +28,42 @@ _ALMOST_NOTHING = 4 * 1024
 _PACE = 64 * 1024 * 1024
 #: But its thread may not get to run for a while on a busy machine (seconds).
 _NOT_RUN = 0.05
+#: How long libzmq may take to notice that a connection was ended under its hands (seconds).
+GOING = 1.0
 #: Messages thrown away before the next socket has its turn.
 _BATCH = 4096
 
 
 class Outflow:
-    """Tells when all that one connection was given has left libzmq, which itself does not say so.
+    """Tells when all that one connection was given has certainly left libzmq, which itself does not say so.
 
     ``under_way`` is what the peer may not have taken yet (bytes).
     """
 
-    __slots__ = ("_descriptor", "_quiet_since", "_under_way", "_wire")
+    __slots__ = ("_descriptor", "_dry_since", "_quiet_since", "_under_way", "_wire")
 
     def __init__(self, descriptor: int, wire: Wire, under_way: int) -> None:
         self._descriptor = descriptor
         self._wire = wire
         self._under_way = under_way
         self._quiet_since: float | None = None
+        self._dry_since: float | None = None
 
-    def is_dry(self, now: float) -> bool:
-        """Look; ``now`` (seconds) is any clock's, for all looks the same one.
+    def has_left(self, now: float) -> bool:
+        """Look; ``now`` (seconds) is any clock's, for all looks the same one."""
+        if not self._is_dry(now):
+            self._dry_since = None
+            return False
+        if self._dry_since is None:
+            self._dry_since = now
+        return now - self._dry_since >= _NOT_RUN
+
+    def hang_up(self) -> None:
+        """End the connection; the system still sends what it has been given."""
+        hang_up(self._descriptor, self._wire.inode)
+
+    def _is_dry(self, now: float) -> bool:
+        """Whether libzmq could have written all.
 
         Either everything fits into the system's buffer, or that has been empty for so long that libzmq
         would have filled it.
@@ -59,11 +76,14 @@ class Outflow:
             return False
         if self._quiet_since is None:
             self._quiet_since = now
-        return now - self._quiet_since >= max(_NOT_RUN, self._under_way / _PACE)
+        return now - self._quiet_since >= self._under_way / _PACE
 
 
 class Farewell:
-    """A monitored socket with one connection, which nobody uses any more; ``linger`` in milliseconds."""
+    """A monitored socket with one connection, which nobody uses any more.
+
+    ``linger`` (milliseconds) is how long what was sent may take to leave; 0 where nobody will read it.
+    """
 
     def __init__(
         self, sock: zmq.Socket[bytes], monitor: zmq.Socket[bytes], outflow: Outflow, linger: int
@@ -71,22 +91,22 @@ class Farewell:
         self._socket = sock
         self._monitor = monitor
         self._outflow = outflow
-        self._linger = linger
         self._deadline = time.monotonic() + linger / 1000
+        self._hung_up = False
 
     def try_to_end(self) -> bool:
-        """Close the socket if that is safe now; True when it is closed."""
+        """Do what is to be done now, without waiting; True when the socket is closed."""
         now = time.monotonic()
         try:
-            if self._has_gone() or now >= self._deadline:
-                close(self._socket, self._monitor, 0)
-            elif self._outflow.is_dry(now):
-                close(self._socket, self._monitor, self._linger)
-            else:
+            if not self._has_gone() and now < self._deadline + GOING:
+                if not self._hung_up and (now >= self._deadline or self._outflow.has_left(now)):
+                    self._hung_up = True
+                    self._outflow.hang_up()
                 self._discard()
                 return False
         except zmq.ZMQError:
-            close(self._socket, self._monitor, 0)
+            pass  # the context is ending: so is the connection
+        close(self._socket, self._monitor, 0)
         return True
 
     def _has_gone(self) -> bool:
@@ -157,10 +177,7 @@ class Lingering:
 
 
 def close(sock: zmq.Socket[bytes], monitor: zmq.Socket[bytes], linger: int) -> None:
-    """Close a socket that is monitored; it may write for ``linger`` milliseconds more.
-
-    Only where nothing is stuck, or ``linger`` is 0.
-    """
+    """Close a socket that is monitored; it may write for ``linger`` milliseconds more, to whoever is left."""
     # In this order: libzmq's thread waits for room in a monitor that nobody reads, for ever.
     sock.monitor(None, 0)
     monitor.close(0)

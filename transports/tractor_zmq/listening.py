@@ -25,7 +25,7 @@ from .connection import ZmqConnection
 from .descriptors import Wire
 from .hub import opening
 from .keys import ListenerKeys
-from .lingering import LOOK_INTERVAL, Outflow, close
+from .lingering import GOING, LOOK_INTERVAL, Outflow, close
 from .options import HEADER_SIZE, HELLO, LINGER, LOOK_AHEAD, PROTOCOL, Event, configure, read_event, readable
 from .probing import PROBE_SEEN_AS
 from .pump import Pump, Seat
@@ -328,24 +328,22 @@ class ZmqListener:
         await checkpoint()
 
     async def _see_off(self) -> None:
-        """Wait until what the peers were sent has left libzmq, and hang up on those that do not take it.
+        """Wait until everybody is gone, and hang up on those that do not go: see lingering.py.
 
-        Unbinding closes all that libzmq accepted, and so must happen when nothing is stuck; see lingering.py.
+        Most go by themselves when they have read the END. Unbinding would end their connections too.
         """
-        present = self._visitors.present()
-        outflows = {visitor: self._outflow(visitor) for visitor in present if visitor.wire is not None}
-        for visitor, outflow in outflows.items():
-            if outflow is None:
-                visitor.hang_up()
+        present = self._visitors.present
+        outflows = {visitor: self._outflow(visitor) for visitor in present()}
         with trio.move_on_after(LINGER / 1000):
-            while stuck := self._stuck(outflows):
+            while present() and not self.pump.closed:
+                self._hang_up_where_done(outflows)
                 with trio.move_on_after(LOOK_INTERVAL):
-                    await self._until_gone(stuck)
-        for visitor in (stuck := self._stuck(outflows)):
+                    await self._until_empty()
+        for visitor in present():
             visitor.hang_up()
-        with trio.move_on_after(_UNBIND_TIMEOUT):
-            await self._until_gone(stuck)
-        if self._stuck(outflows) and not self.pump.closed:
+        with trio.move_on_after(GOING):
+            await self._until_empty()
+        if present() and not self.pump.closed:
             self._socket.setsockopt(zmq.LINGER, 0)
 
     def _outflow(self, visitor: Visitor) -> Outflow | None:
@@ -354,22 +352,15 @@ class ZmqListener:
             return None
         return Outflow(visitor.descriptor, visitor.wire, visitor.link.connection.under_way)
 
-    def _stuck(self, outflows: dict[Visitor, Outflow | None]) -> list[Visitor]:
-        """Those that are still there and to whom something is still to be written, or nothing at all."""
+    def _hang_up_where_done(self, outflows: dict[Visitor, Outflow | None]) -> None:
         now = time.monotonic()
-        return [
-            visitor
-            for visitor, outflow in outflows.items()
-            if self._visitors.at(visitor.descriptor) is visitor
-            and (outflow is None or not outflow.is_dry(now))
-        ]
+        for visitor in self._visitors.present():
+            outflow = outflows.get(visitor)
+            if outflow is None or outflow.has_left(now):
+                visitor.hang_up()
 
-    async def _until_gone(self, visitors: list[Visitor]) -> None:
-        at = self._visitors.at
-        await self.pump.until(
-            Seat(),
-            lambda: self.pump.closed or all(at(visitor.descriptor) is not visitor for visitor in visitors),
-        )
+    async def _until_empty(self) -> None:
+        await self.pump.until(Seat(), lambda: self.pump.closed or not self._visitors.present())
 
     async def _unbind(self) -> None:
         """Free the address. Whatever computes meanwhile would leave what was accepted half closed."""
