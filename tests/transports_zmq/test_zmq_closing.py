@@ -182,9 +182,11 @@ async def test_no_socket_is_closed_over_a_living_connection(
         unbind(sock, endpoint)
 
     unbind = zmq.Socket.unbind
-    monkeypatch.setattr(zmq.Socket, "unbind", unbound)
-    monkeypatch.setattr("tractor_zmq.lingering.close", closed)
-    monkeypatch.setattr("tractor_zmq.dialling.close", closed)
+    if role == "dial":
+        monkeypatch.setattr("tractor_zmq.lingering.close", closed)
+        monkeypatch.setattr("tractor_zmq.dialling.close", closed)
+    else:
+        monkeypatch.setattr(zmq.Socket, "unbind", unbound)
     async with connected_pair(tractor_zmq.transport)(OPTIONS) as (dialled, accepted):
         assert isinstance(dialled, ZmqConnection) and isinstance(accepted, ZmqConnection)
         here, there = (dialled, accepted) if role == "dial" else (accepted, dialled)
