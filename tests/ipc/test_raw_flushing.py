@@ -115,6 +115,27 @@ async def test_a_sender_goes_on_where_the_reader_leaves_off() -> None:
     assert near.said() == [m.Pong(1), m.Pong(2), m.Ping(7)]
 
 
+async def test_a_reader_that_is_cancelled_over_a_clogged_path_sees_just_that() -> None:
+    channel, near = clogged()
+    seen: list[BaseException] = []
+    with trio.CancelScope() as scope:
+        async with trio.open_nursery() as nursery:
+
+            async def read() -> None:
+                try:
+                    await channel.recv()
+                except BaseException as error:
+                    seen.append(error)
+                    raise
+
+            nursery.start_soon(read)
+            near.hear(m.Ping(1))
+            await trio.testing.wait_all_tasks_blocked()
+            assert near.sent == []
+            scope.cancel()
+    assert [type(error) for error in seen] == [trio.Cancelled]
+
+
 async def test_closing_waits_for_who_is_sending() -> None:
     channel, near = clogged()
     async with trio.open_nursery() as nursery:

@@ -20,6 +20,7 @@ from tractor_core.msg import types as m
 from tractor_core.msg.gathered import Gathered
 from tractor_core.protocol.chunks import CHUNK, DIRECT_CHUNK, UNFINISHED, WHOLE_UP_TO, Cutter
 from tractor_core.seams import Connection, DirectConnection, Frame, as_direct
+from tractor_core.trionics import collapse_eg
 
 from .sharing import Lending
 
@@ -282,7 +283,7 @@ class SendingHalf:
         It is cancelled where the path gets clogged, or is free again: to be run anew where it did nothing.
         """
         if self._unwritten():
-            async with trio.open_nursery() as nursery:
+            async with collapse_eg(), trio.open_nursery() as nursery:
                 nursery.start_soon(self._flush_until_done, nursery.cancel_scope)
                 await read()
                 nursery.cancel_scope.cancel()
