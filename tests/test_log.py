@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -126,6 +127,13 @@ def test_level_spellings(level: int | str, number: int) -> None:
 def test_unknown_level_lists_what_there_is() -> None:
     with pytest.raises(ValueError, match=r"unknown log level 'loud' .*transport.*runtime.*cancel"):
         get_console_log("loud")
+    assert not any(isinstance(h, ConsoleHandler) for h in logging.getLogger("tractor_core").handlers)
+
+
+@pytest.mark.parametrize("level", [3.5, b"info", ["info"]])
+def test_a_level_of_another_type_is_refused(level: Any) -> None:
+    with pytest.raises(TypeError, match=r"a log level is a number \(int\) or a name, not "):
+        get_console_log(level)
     assert not any(isinstance(h, ConsoleHandler) for h in logging.getLogger("tractor_core").handlers)
 
 

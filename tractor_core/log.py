@@ -95,8 +95,8 @@ def get_console_log(level: Level | None = None, *, identity: Identity | None = N
 
     May be called again: there is one console handler, whose level and ``identity`` (how to find
     out which actor is speaking) change where they are given. A level is a number or a name, in
-    any case; an unknown name is a ``ValueError``. Without a level the logger keeps its own, which is
-    ``WARNING`` where nobody has set one.
+    any case; an unknown name is a ``ValueError``, anything else a ``TypeError``. Without a level the logger
+    keeps its own, which is ``WARNING`` where nobody has set one.
     """
     logger = logging.getLogger(ROOT)
     if level is not None:
@@ -113,6 +113,8 @@ def get_console_log(level: Level | None = None, *, identity: Identity | None = N
 def _level_number(level: Level) -> int:
     if isinstance(level, int):
         return level
+    if not isinstance(level, str):
+        raise TypeError(f"a log level is a number (int) or a name, not {level!r}")
     if level.isdecimal():
         return int(level)
     known = logging.getLevelNamesMapping()
