@@ -22,6 +22,40 @@ const scenarios = {
     };
   },
 
+  /** What cannot be sent is refused here; the connection, and whatever else is under way on it, goes on. */
+  async unsendable(t) {
+    const ctx = await t.openContext(`${E}:double`);
+    const half = "good \u{1F600}".slice(0, 6);
+    const say = (value) => t.call(`${E}:echo`, { value }).catch(describe);
+    const values = {
+      text: half,
+      boxed: [new String(half)],
+      deep: { a: [1, { "b c": half }] },
+      key: { fine: 1, also: { [half]: 1 } },
+      bigint: [[], {}, 1n],
+      function: { run: () => 1 },
+      symbol: [Symbol("s")],
+      "function itself": () => 1,
+    };
+    const refused = {};
+    for (const [name, value] of Object.entries(values)) {
+      refused[name] = [await say(value), await ctx.stream.send(value).catch(describe)];
+    }
+    const misuse = {
+      target: await t.call(5).catch(describe),
+      halfTarget: await t.call(`${E}:${half}`).catch(describe),
+      byPosition: await t.call(`${E}:add`, {}, { args: [1, half] }).catch(describe),
+      args: await t.call(`${E}:add`, {}, { args: "12" }).catch(describe),
+      kwargs: await t.call(`${E}:add`, [1, 2]).catch(describe),
+      nothing: await t.call(`${E}:add`, null).catch(describe),
+    };
+    const fine = { whole: "\u{1F600}", [half]: undefined, list: [undefined, NaN], date: new Date(0), same: [[], []] };
+    const echoed = await say(fine);
+    await ctx.stream.send("still here");
+    const streamed = (await ctx.stream.next()).value;
+    return { refused, misuse, echoed, streamed, result: await ctx.finish(), closed: t.closed };
+  },
+
   async largeValues(t, size) {
     const value = { text: "é".repeat(size / 2), tail: ["\"]\\", 7] };
     const [back, small] = await Promise.all([
@@ -271,6 +305,7 @@ const scenarios = {
       aborted: await code(() => tractor.connect(url, { token: TOKEN, signal: AbortSignal.abort() })),
       window: await code(() => t.openContext(`${E}:flood`, { n: 1 }, { window: 0 })),
       overflow: await code(() => t.openContext(`${E}:flood`, { n: 1 }, { overflow: "drop" })),
+      name: await code(() => tractor.connect(url, { token: TOKEN, name: "\ud83d" })),
       freshToken: await code(async () => (await tractor.connect(url, { token: async () => TOKEN })).close()),
       base64: tractor.toBase64(tractor.fromBase64("AAH/")),
     };

@@ -33,6 +33,40 @@ def test_calls(play: Play) -> None:
     assert answers["deepEnough"] == "fine"
 
 
+def test_what_json_cannot_carry_is_refused_where_it_is_said(play: Play) -> None:
+    answers = play("unsendable")
+    half = "text with half of a surrogate pair"
+    places = {
+        "text": ("", half),
+        "boxed": ("[0]", half),
+        "deep": ('.a[1]["b c"]', half),
+        "key": ('.also["good \\ud83d"]', f"a key of {half}"),
+        "bigint": ("[2]", "a BigInt"),
+        "function": (".run", "a function"),
+        "symbol": ("[0]", "a symbol"),
+        "function itself": ("", "a function"),
+    }
+    for name, (path, what) in places.items():
+        called, sent = answers["refused"].pop(name)
+        assert called == {"name": "TypeError", "message": f"$.value{path}: {what} cannot be sent"}
+        assert sent == {"name": "TypeError", "message": f"${path}: {what} cannot be sent"}
+    assert answers["refused"] == {}
+    assert {name: error["name"] for name, error in answers["misuse"].items()} == dict.fromkeys(
+        ["target", "halfTarget", "byPosition", "args", "kwargs", "nothing"], "TypeError"
+    )
+    assert answers["misuse"]["byPosition"]["message"] == f"$[1]: {half} cannot be sent"
+    assert "not a value of type number" in answers["misuse"]["target"]["message"]
+    # None of this was felt at the other end, and what JSON has its own way with goes on going.
+    assert answers["echoed"] == {
+        "whole": "\U0001f600",
+        "list": [None, None],
+        "date": "1970-01-01T00:00:00.000Z",
+        "same": [[], []],
+    }
+    assert answers["streamed"][0] == "still here" and answers["result"] == "doubled"
+    assert answers["closed"] is False
+
+
 def test_large_values_go_both_ways_in_chunks(play: Play) -> None:
     assert play("largeValues", 2**20) == {"same": True, "small": 3}
     same, second, result = play("largeInAStream", 1_000_000)
@@ -142,6 +176,7 @@ def test_misuse(play: Play) -> None:
         "aborted": "AbortError",
         "window": "RangeError",
         "overflow": "RangeError",
+        "name": "TypeError",
         "freshToken": None,
         "base64": "AAH/",
     }

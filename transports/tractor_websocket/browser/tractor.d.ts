@@ -28,7 +28,8 @@ export interface ConnectOptions {
  * Connect to an actor that listens on `ws://` or `wss://`.
  *
  * Throws `AuthenticationFailed` where either side refuses, `TransportClosed` where there is no connection, the
- * reason of `signal`, `RangeError` for a short token and `TypeError` in a page without `crypto.subtle`.
+ * reason of `signal`, `RangeError` for a short token, and `TypeError` for a `name` that is no
+ * text and in a page without `crypto.subtle`.
  */
 export function connect(url: string, options: ConnectOptions): Promise<Connection>;
 
@@ -61,6 +62,7 @@ export class Connection extends EventTarget {
   /**
    * Run an async function of the actor, `"module:function"`: its result, or its error.
    *
+   * `TypeError` or `RangeError`, and nothing sent, for arguments that JSON cannot carry.
    * Aborting `signal` cancels the function, waits until it has unwound and throws the signal's reason.
    */
   call<Result = unknown>(target: string, kwargs?: Arguments, options?: CallOptions): Promise<Result>;

@@ -82,13 +82,72 @@ function decodeFrame(text) {
   return message;
 }
 
-/** JSON of what a user gave. TypeError for what has none, RangeError for what is nested too deep. */
+/**
+ * JSON of what a user gave. TypeError for what has none, which names its path, RangeError for what is nested too
+ * deep. As in any JSON, `undefined` and what is not finite become null; a key whose value is `undefined` goes.
+ */
 function encodeValue(value) {
-  const text = JSON.stringify(value, (_, part) => (part instanceof Uint8Array ? toBase64(part) : part)) ?? "null";
+  const text = JSON.stringify(value, checker()) ?? "null";
   if (text.length > MAX_DEPTH && depthOf(text) > MAX_DEPTH) {
     throw new RangeError(`a value nested more than ${MAX_DEPTH} levels deep cannot be sent`);
   }
   return text;
+}
+
+/** What cannot be sent, by its type. JSON would leave functions and symbols out without a word. */
+const UNSENDABLE = { bigint: "a BigInt", function: "a function", symbol: "a symbol" };
+const HALF = "text with half of a surrogate pair";
+
+/** A replacer that refuses what an actor could not be told, and makes text of bytes. */
+function checker() {
+  const holders = []; // the containers around what is looked at, and
+  const keys = []; // where in each
+  const refuse = (what) => {
+    // The outermost was made by JSON.stringify().
+    const path = holders.slice(1).map((holder, i) => step(holder, keys[i + 1]));
+    throw new TypeError(`$${path.join("")}: ${what} cannot be sent`);
+  };
+  return function check(key, part) {
+    while (holders.length > 0 && holders.at(-1) !== this) holders.pop();
+    if (holders.length === 0) holders.push(this);
+    keys[holders.length - 1] = key;
+    const kind = typeof part;
+    if (kind in UNSENDABLE) refuse(UNSENDABLE[kind]);
+    if (part !== undefined && !isWhole(key)) refuse(`a key of ${HALF}`);
+    if (kind === "string" || part instanceof String) {
+      if (!isWhole(String(part))) refuse(HALF);
+    } else if (part instanceof Uint8Array) {
+      return toBase64(part);
+    } else if (kind === "object" && part !== null) {
+      holders.push(part);
+    }
+    return part;
+  };
+}
+
+/** One step of a path: `[0]`, `.key`, or the key in quotes where it would not read as a name. */
+function step(holder, key) {
+  if (Array.isArray(holder)) return `[${key}]`;
+  return /^[\p{L}_][\p{L}\p{N}_]*$/u.test(key) ? `.${key}` : `[${JSON.stringify(key)}]`;
+}
+
+/** Whether text has no half of a surrogate pair (as `slice()` leaves one of an emoji): UTF-8 has no such thing. */
+function isWhole(text) {
+  return text.isWellFormed ? text.isWellFormed() : !/\p{Surrogate}/u.test(text);
+}
+
+/** The fields of a Start after its number, in JSON; TypeError where one is not what it must be. */
+function encodeStart(target, functype, args, kwargs) {
+  if (!isText(target)) throw new TypeError(`a target is text, "module:function", not ${describeKind(target)}`);
+  const [positional, named] = [encodeValue(args), encodeValue(kwargs)];
+  if (positional[0] !== "[") throw new TypeError(`args is an array, not ${describeKind(args)}`);
+  if (named[0] !== "{") throw new TypeError(`arguments by name are an object, not ${describeKind(kwargs)}`);
+  return `${encodeValue(target)},"${functype}",${positional},${named}`;
+}
+
+function describeKind(value) {
+  if (value === null) return "null";
+  return Array.isArray(value) ? "an array" : `a value of type ${typeof value}`;
 }
 
 function depthOf(text) {
@@ -1184,6 +1243,7 @@ export async function connect(url, { token, name = "browser", signal, timeout = 
   if (!globalThis.crypto?.subtle) {
     throw new TypeError("crypto.subtle is missing: browsers offer it to pages from https:// and http://127.0.0.1 only");
   }
+  if (!isText(name) || !isWhole(name)) throw new TypeError("a name is text without half of a surrogate pair");
   const secret = utf8.encode(typeof token === "function" ? await fetchToken(token) : token);
   if (secret.length < MIN_TOKEN) throw new RangeError(`a token has at least ${MIN_TOKEN} bytes`);
   if (!isCount(maxPayload) || maxPayload < LEAST_BOUND) throw new RangeError(`maxPayload is at least ${LEAST_BOUND} bytes`);
@@ -1312,10 +1372,10 @@ export class Connection extends EventTarget {
   #start(functype, target, kwargs, { args = [], signal, ...options }) {
     this.#check();
     signal?.throwIfAborted();
-    const values = `${encodeValue(args)},${encodeValue(kwargs)}`;
+    const fields = encodeStart(target, functype, args, kwargs);
     const cid = this.#newCid();
     const context = new Context(this, new Dialog(cid, functype), options);
-    this._post(cid, `[${START},${cid},${JSON.stringify(target)},"${functype}",${values}]`);
+    this._post(cid, `[${START},${cid},${fields}]`);
     this.#dialogs.set(cid, context);
     context._watch(signal);
     return context;
