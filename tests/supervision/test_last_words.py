@@ -75,6 +75,15 @@ def test_long_lines_and_empty_ones_are_no_burden() -> None:
         assert words.read() == "x" * MOST_COLUMNS + "\n\N{REPLACEMENT CHARACTER}"
 
 
+@pytest.mark.parametrize("end", [b"", b"\n", b"\r\n", b"\n\n\n"])
+@pytest.mark.parametrize("size", [RING_SIZE, RING_SIZE + 1, 2 * RING_SIZE + 5])
+def test_of_a_line_longer_than_the_ring_its_tail_is_kept(size: int, end: bytes) -> None:
+    line = b"".join(b"%06d " % number for number in range(size))[:size]
+    with last_words() as words:
+        Ring(words.descriptor).add(b"what came before\n" + line + end)
+        assert words.read() == line.decode().strip()[-MOST_COLUMNS:]
+
+
 def test_a_closed_file_is_no_error_for_the_writer() -> None:
     words = LastWords()
     ring = Ring(words.descriptor)

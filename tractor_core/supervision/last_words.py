@@ -163,14 +163,19 @@ def _memory_file() -> int:
 
 
 def _unrolled(content: bytes) -> bytes:
-    """The ring's bytes in the order in which they were written, from the first whole line on."""
+    """The ring's bytes in the order in which they were written, from the first whole line on.
+
+    Where nothing follows the first newline the last line is longer than the ring: then its tail, since
+    where it began is lost anyway.
+    """
     count = int.from_bytes(content[:_COUNT_SIZE], "little")
     ring = content[_COUNT_SIZE:_REPORT_AT]
     if count <= RING_SIZE:
         return ring[:count]
     start = count % RING_SIZE
-    _, newline, rest = (ring[start:] + ring[:start]).partition(b"\n")
-    return rest if newline else ring[start:] + ring[:start]
+    written = ring[start:] + ring[:start]
+    rest = written.partition(b"\n")[2]
+    return rest if rest.strip() else written.rstrip()[-MOST_COLUMNS:]
 
 
 def _lines(text: bytes) -> list[str]:
