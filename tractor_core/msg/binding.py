@@ -42,7 +42,7 @@ class Parameters(msgspec.Struct):
 
     ``rest_type`` and ``names_type`` are those of ``*args`` and ``**kwargs``, ``UNSET`` where there are none.
     ``only_names`` is true when the runtime fills a parameter by name, which others filled by
-    position could collide with: all are passed on by name then.
+    position could collide with: all are passed on by name then, unless some can only be passed by position.
     """
 
     name: str
@@ -65,6 +65,10 @@ class Binder:
         self._name = parameters.name
         self._codec = codec
         self._most = len(parameters.positional)
+        #: Up to so many positional arguments are passed on by name.
+        self._most_named = self._most if parameters.only_names else 0
+        if not all(parameter.by_name for parameter in parameters.positional):
+            self._most_named = 0
         self._decode_array = codec.decoder(list[Raw])
         self._decode_any = codec.decoder(Any)
         self._positional = [(p.name, p.type, codec.decoder(p.type)) for p in parameters.positional]
@@ -90,7 +94,7 @@ class Binder:
             raise
         except Exception as error:
             raise self._mismatch(error, kwargs, "arguments", None) from error
-        if values and self._parameters.only_names:
+        if values and len(values) <= self._most_named:
             named.update(zip((name for name, _, _ in self._positional), values, strict=False))
             values = []
         return values, named
@@ -98,7 +102,7 @@ class Binder:
     def _argument(self, index: int, raw: Raw) -> Any:
         if index < self._most:
             name, kind, decode = self._positional[index]
-        elif self._rest is not None and not self._parameters.only_names:
+        elif self._rest is not None:
             name, (kind, decode) = str(index), self._rest
         else:
             raise refusal(self._name, f"takes {self._most} positional arguments, more were given")

@@ -24,6 +24,8 @@ from .paths import describe, mismatch
 #: Result types for which the exact type of the value tells all; others are checked by a round trip.
 _EXACT: frozenset[Any] = frozenset({bool, int, float, str, bytes, list, dict})
 
+_BY_POSITION = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+
 #: For how many codecs a signature is kept decoded; a program has few, unless it makes one for every call.
 _CODECS_KEPT = 16
 
@@ -40,11 +42,16 @@ class Signature:
         hints = type_hints(function)
         self._result_annotation: Final = payload_annotation(function, hints)
         self._only_names: Final = bool(skip)
+        given = list(inspect.signature(function).parameters.values())
         self._parameters: Final = [
-            (parameter, hints.get(parameter.name, Any))
-            for parameter in inspect.signature(function).parameters.values()
-            if parameter.name not in skip
+            (parameter, hints.get(parameter.name, Any)) for parameter in given if parameter.name not in skip
         ]
+        #: Where those in ``skip`` stand that can be passed by position, and whether they must be.
+        self._places: Final = {
+            parameter.name: (place, parameter.kind is parameter.POSITIONAL_ONLY)
+            for place, parameter in enumerate(given)
+            if parameter.name in skip and parameter.kind in _BY_POSITION
+        }
         self._by_codec: Final[dict[MsgCodec, CodedSignature]] = {}
 
     @property
@@ -56,6 +63,14 @@ class Signature:
     def result_type(self) -> Any:
         """The type of the result, or of an async generator's items, by msgspec alone; ``Any``: unchecked."""
         return self.by(wire_codec()).result_type
+
+    def fill(self, name: str, value: Any, args: list[Any], kwargs: dict[str, Any]) -> None:
+        """Put what the runtime gives for a parameter of ``skip`` among the arguments that were bound."""
+        place, only_there = self._places.get(name, (0, False))
+        if name in self._places and (args or only_there) and place <= len(args):
+            args.insert(place, value)
+        else:
+            kwargs[name] = value
 
     def by(self, codec: MsgCodec) -> CodedSignature:
         """The signature in the eyes of one codec; built when first asked for."""

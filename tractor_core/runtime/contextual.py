@@ -125,14 +125,17 @@ def is_stream_function(fn: Any) -> bool:
 def _as_context(fn: Any, parameter: str) -> Any:
     """The function as one that a context can run: its stream is opened before, and closed after it."""
 
+    signature = inspect.signature(fn)
+
     @functools.wraps(fn)
     async def streaming(*args: Any, **kwargs: Any) -> Any:
-        context: Context = kwargs[parameter]
+        given = signature.bind(*args, **kwargs)
+        context: Context = given.arguments[parameter]
         await context.started()
         async with context.open_stream() as opened:
             if parameter == "stream":
-                kwargs[parameter] = opened
-            return await fn(*args, **kwargs)
+                given.arguments[parameter] = opened
+            return await fn(*given.args, **given.kwargs)
 
     setattr(streaming, _STREAM_MARK, True)
     streaming.__tractor_context__ = ContextMark(parameter)  # type: ignore[attr-defined]

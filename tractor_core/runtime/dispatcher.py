@@ -161,7 +161,7 @@ class Dispatcher:
             payloads = payloads_for(channel, mark)
             context = Context(actor, channel, dialog, payloads=payloads)
             channel.dialogs[dialog.cid] = context
-            kwargs[mark.parameter] = context
+            endpoint.signature.fill(mark.parameter, context, args, kwargs)
             if payloads.typed or not payloads.plain:
                 check = payloads.check
             run = partial(serve_context, actor, context, endpoint.fn, args, kwargs, check)
