@@ -171,6 +171,7 @@ class RemoteActorError(TractorError):
     def unwrap(self) -> BaseException:
         """An instance of the original exception, or ``self`` where none can be built safely.
 
+        It has the original's arguments, with their ``repr()`` in place of those that cannot be sent.
         Only exception classes that this process had already imported are built, never
         ``SystemExit``, ``KeyboardInterrupt`` or ``GeneratorExit``; nothing is imported and no
         other code named on the wire is run.
@@ -184,7 +185,7 @@ class RemoteActorError(TractorError):
             if issubclass(self.src_type, BaseExceptionGroup):
                 original = self._unwrap_group(self.src_type, str(arguments[0]))
             else:
-                original = self.src_type(*arguments)
+                original = _built(self.src_type, arguments)
         except Exception:
             return self
         if not isinstance(original, self.src_type):
@@ -220,6 +221,16 @@ class RemoteActorError(TractorError):
         where = f" (in actor {self.src_uid[0]!r})" if self.src_uid else ""
         text = f"{self.src_type_str}: {self.message}{where}" if self.src_type_str else self.message
         return f"{text}\n{self.pformat()}" if self.tb_str else text
+
+
+def _built(kind: type[BaseException], arguments: list[Any]) -> BaseException:
+    try:
+        return kind(*arguments)
+    except TypeError:
+        if not issubclass(kind, OSError) or len(arguments) <= 2:
+            raise
+        # A constructor of its own that takes no file name, which came with the arguments.
+        return kind(*arguments[:2])
 
 
 class ContextCancelled(RemoteActorError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import pathlib
 import subprocess
 import sys
 import types
@@ -120,10 +121,48 @@ def test_what_cannot_be_rebuilt_is_returned_as_it_is() -> None:
             assert error.unwrap() is error  # type: ignore[attr-defined]
 
 
-def test_arguments_that_cannot_be_encoded_leave_the_text() -> None:
-    error = send(ValueError("about", object()))
-    assert error.boxed.args == b""
-    assert error.unwrap().args == (error.message,)
+def test_only_the_arguments_that_cannot_be_encoded_are_text() -> None:
+    lock = trio.Lock()
+    unwrapped = send(ValueError("code", 7, lock, 2**70, [1, lock], "\udc80", b"x", HostileText())).unwrap()
+    assert unwrapped.args == (
+        "code",
+        7,
+        repr(lock),
+        str(2**70),
+        repr([1, lock]),
+        "\\udc80",
+        b"x",
+        "<HostileText, whose repr() fails>",
+    )
+    assert send(ValueError("x", "a" * FIELD_LIMIT, lock)).boxed.args == b""
+
+
+class NoFile(OSError):
+    def __init__(self, number: int, text: str) -> None:
+        super().__init__(number, text, "/its/own")
+
+
+@pytest.mark.parametrize(
+    ("original", "files"),
+    [
+        (FileNotFoundError(2, "No such file", "/etc/x"), ("/etc/x", None)),
+        (FileNotFoundError(2, "No such file", pathlib.PurePosixPath("/etc/x")), ("/etc/x", None)),
+        (FileNotFoundError(2, "No such file", b"/etc/\xff"), (b"/etc/\xff", None)),
+        (OSError(18, "Invalid cross-device link", "/a", None, "/b"), ("/a", "/b")),
+        (OSError(5, "Input/output error"), (None, None)),
+        (OSError("a text only"), (None, None)),
+        (NoFile(2, "No such file"), ("/its/own", None)),
+    ],
+    ids=repr,
+)
+def test_an_os_error_keeps_its_files(original: OSError, files: tuple[object, object]) -> None:
+    for error in (send(original), send(send(original), MIDDLE)):
+        unwrapped = error.unwrap()
+        assert type(unwrapped) is type(original)
+        assert unwrapped.args == original.args
+        assert (unwrapped.errno, unwrapped.strerror) == (original.errno, original.strerror)
+        assert (unwrapped.filename, unwrapped.filename2) == files
+        assert str(unwrapped) == str(original).replace("PurePosixPath('/etc/x')", "'/etc/x'")
 
 
 def test_notes_and_causes_travel() -> None:

@@ -7,6 +7,7 @@ of ``relay_path`` per crossing.
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback as tracebacks
 from types import ModuleType
@@ -208,13 +209,35 @@ def _formatted(exc: BaseException) -> str:
 
 
 def _encoded_args(exc: BaseException) -> bytes:
-    # A group's members are described on their own; its message is not what str() gives.
-    args = exc.args[:1] if isinstance(exc, BaseExceptionGroup) else exc.args
     try:
-        encoded = msgspec.msgpack.encode(args)
+        args = _arguments(exc)
+        try:
+            encoded = msgspec.msgpack.encode(args)
+        except Exception:
+            encoded = msgspec.msgpack.encode([_encodable(argument) for argument in args])
         return encoded if len(encoded) <= FIELD_LIMIT else b""
     except Exception:
         return b""
+
+
+def _arguments(exc: BaseException) -> tuple[Any, ...]:
+    """What its class was called with, as far as that can be told."""
+    if isinstance(exc, BaseExceptionGroup):
+        return exc.args[:1]  # its members are described on their own; its message is not what str() gives
+    if isinstance(exc, OSError):
+        # Its file names are not among its ``args``; only what it says for pickle has them.
+        args: tuple[Any, ...] = OSError.__reduce__(exc)[1]  # type: ignore[assignment]
+        return tuple(os.fspath(each) if isinstance(each, os.PathLike) else each for each in args)
+    return exc.args
+
+
+def _encodable(argument: Any) -> Any:
+    """The argument itself, or text in its place."""
+    try:
+        msgspec.msgpack.encode(argument)
+    except Exception:
+        return _text(argument if isinstance(argument, str) else describe(argument), FIELD_LIMIT)
+    return argument
 
 
 def _type_name(kind: type[BaseException]) -> str:

@@ -57,7 +57,7 @@ class BoxedError(msgspec.Struct, array_like=True, omit_defaults=True):
     relay_path: list[tuple[str, str]] = []
     traceback: str = ""
     notes: list[str] = []
-    #: msgpack of the exception's arguments, empty where they cannot be encoded.
+    #: msgpack of the exception's arguments, with text for those that cannot be encoded; empty if too long.
     args: bytes = b""
     #: Members of an exception group; ``type_name`` is then the group's own.
     members: list[BoxedError] = []
@@ -72,7 +72,7 @@ class BoxedError(msgspec.Struct, array_like=True, omit_defaults=True):
     bad: str = ""
 
     def decode_args(self) -> list[Any] | None:
-        """The original arguments, or None where they did not survive encoding."""
+        """The original arguments, or None where there are none to read."""
         return msgspec.msgpack.decode(self.args) if self.args else None
 
 
