@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import enum
+from collections import deque
+from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+from uuid import UUID
 
+import attrs
 import msgspec
 import pytest
 from extension_samples import FRACTION, MONEY, Money, from_plain_fraction, to_plain_fraction
@@ -17,8 +23,51 @@ from tractor_core.msg.codec import CODEC_NAMES, CodecName, tree_codecs, wire_cod
 from tractor_core.msg.extension import ExtNames, names_of
 from tractor_core.msg.signature import Signature
 
+if TYPE_CHECKING:
+    from nowhere import NotYet  # type: ignore[import-not-found]
+
+T = TypeVar("T")
+
 CODECS = tree_codecs([MONEY, FRACTION])
 PRICE = Money(Decimal("9.90"), "EUR")
+
+
+class IntId(int):
+    """msgspec does not send subclasses of int."""
+
+
+class Names(dict[str, int]):
+    """msgspec sends subclasses of dict as maps."""
+
+
+class Plain(Generic[T]):
+    """Any class."""
+
+
+class Colour(enum.Enum):
+    RED = 1.5
+
+
+class Struct(msgspec.Struct):
+    id: int
+
+
+class Pair(NamedTuple):
+    a: int
+
+
+@dataclass
+class Data:
+    when: NotYet
+
+
+@attrs.define
+class Attributes:
+    id: int
+
+
+#: msgspec would never call ``to_plain`` for them.
+NATIVE = [int, str, dict, Decimal, UUID, Names, Colour, Struct, Pair, Data, Attributes]
 
 
 def test_values_arrive_without_an_annotation() -> None:
@@ -120,6 +169,47 @@ def test_codes_and_classes_are_used_once() -> None:
     for code in (-1, 128):
         with pytest.raises(ValueError, match="0 to 127"):
             ExtType(Fraction, code, to_plain_fraction, from_plain_fraction)
+
+
+@pytest.mark.parametrize("given", [5, Money, to_plain_fraction, "Money"])
+def test_only_extension_types_are_taken(given: Any) -> None:
+    for take in (tree_codecs, names_of):
+        with pytest.raises(TypeError, match="ext_types takes ExtType objects, not "):
+            take([MONEY, given])
+
+
+def test_a_class_in_place_of_an_extension_type_is_told_what_to_write() -> None:
+    with pytest.raises(TypeError, match=r"write ExtType\(Money, \.\.\.\)"):
+        tree_codecs([Money])  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize("kind", [5, "Money", None, list[int], Money | Fraction, to_plain_fraction])
+def test_an_extension_type_is_for_a_class(kind: Any) -> None:
+    with pytest.raises(TypeError, match="an extension type is for a class, not for"):
+        ExtType(kind, 1, str, str)
+
+
+@pytest.mark.parametrize("kind", NATIVE, ids=lambda kind: kind.__name__)
+def test_what_msgspec_sends_by_itself_is_no_extension_type(kind: type) -> None:
+    with pytest.raises(
+        TypeError, match=f"{kind.__name__} cannot be an extension type: msgspec sends it by itself"
+    ):
+        ExtType(kind, 1, str, str)
+    with pytest.raises(TypeError, match="msgspec sends it by itself"):
+        mk_codec(enc_hook=str, dec_hook=lambda kind, value: value, ext_types=[kind])
+
+
+@pytest.mark.parametrize("kind", [IntId, deque, complex, Path, Plain, object])
+def test_other_classes_may_be_extension_types(kind: type) -> None:
+    assert ExtType(kind, 1, str, str).type is kind
+
+
+def test_code_and_functions_of_an_extension_type_are_what_they_should_be() -> None:
+    for code in ("1", 1.0, None):
+        with pytest.raises(TypeError, match="an extension's code is an int"):
+            ExtType(Money, code, to_plain_fraction, from_plain_fraction)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="to_plain and from_plain of Money are functions"):
+        ExtType(Money, 1, to_plain_fraction, None)  # type: ignore[arg-type]
 
 
 def test_a_codec_of_ones_own_beside_the_trees() -> None:

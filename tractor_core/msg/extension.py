@@ -7,12 +7,15 @@ import their ``enable_modules``; a message carries no name, only the number that
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from enum import Enum
 from functools import cached_property
 from types import FunctionType
 from typing import Any, TypeAlias
+from uuid import UUID
 
 import msgspec
+import msgspec.inspect
 
 from .annotations import type_hints
 from .namespace import NamespacePath
@@ -21,8 +24,11 @@ from .namespace import NamespacePath
 CODES = range(128)
 
 
+#: Other classes that msgspec knows do not take their subclasses with them.
+_NATIVE_WITH_SUBCLASSES = (dict, list, tuple, set, frozenset, UUID, Enum)
+
 #: In the body of the next class the name ``type`` is taken.
-Class: TypeAlias = type[Any]
+Class: TypeAlias = type
 
 
 class ExtType(msgspec.Struct, frozen=True, dict=True):
@@ -40,7 +46,8 @@ class ExtType(msgspec.Struct, frozen=True, dict=True):
         FRACTION = ExtType(Fraction, 1, to_plain, from_plain)
 
     Instances of ``type`` itself are meant, not of its subclasses. ``code`` is 0 to 127 and must be the same
-    wherever the type is known; ``ValueError`` for another.
+    wherever the type is known; ``ValueError`` for another. ``TypeError`` where ``type`` is no class, or one
+    that msgspec sends in its own way whatever it is told: a builtin, dataclass, attrs class, enum, ``Struct``.
     """
 
     type: Class
@@ -49,6 +56,16 @@ class ExtType(msgspec.Struct, frozen=True, dict=True):
     from_plain: Callable[[Any], Any]
 
     def __post_init__(self) -> None:
+        if not isinstance(self.type, Class):
+            raise TypeError(f"an extension type is for a class, not for {self.type!r}")
+        if is_sent_natively(self.type):
+            raise TypeError(
+                f"{self.type.__qualname__} cannot be an extension type: msgspec sends it by itself"
+            )
+        if not all(callable(function) for function in (self.to_plain, self.from_plain)):
+            raise TypeError(f"to_plain and from_plain of {self.type.__qualname__} are functions")
+        if not isinstance(self.code, int):
+            raise TypeError(f"an extension's code is an int, not {self.code!r}")
         if self.code not in CODES:
             raise ValueError(f"an extension's code is {CODES[0]} to {CODES[-1]}, not {self.code!r}")
 
@@ -84,13 +101,18 @@ class ExtNames(msgspec.Struct, array_like=True, frozen=True):
         return ExtType(kind, self.code, to_plain, from_plain)
 
 
-def names_of(ext_types: Iterable[ExtType]) -> list[ExtNames]:
+def names_of(ext_types: Sequence[ExtType]) -> list[ExtNames]:
     """How a child is told of them; ``TypeError`` names what it could not import."""
-    return [ext_type.to_names() for ext_type in ext_types]
+    return [ext_type.to_names() for ext_type in checked(ext_types)]
 
 
 def checked(ext_types: Sequence[ExtType]) -> tuple[ExtType, ...]:
-    """The same, without repetitions; ``ValueError`` where two share a code, or one class has two."""
+    """The same, without repetitions; ``ValueError`` where two share a code, or one class has two.
+
+    ``TypeError`` for what is no :class:`ExtType`.
+    """
+    for given in ext_types:
+        _check_kind(given)
     unique = tuple(dict.fromkeys(ext_types))
     for index, one in enumerate(unique):
         for other in unique[:index]:
@@ -101,6 +123,22 @@ def checked(ext_types: Sequence[ExtType]) -> tuple[ExtType, ...]:
             if one.type is other.type:
                 raise ValueError(f"{one.type.__qualname__} has two codes, {other.code} and {one.code}")
     return unique
+
+
+def _check_kind(given: object) -> None:
+    if not isinstance(given, ExtType):
+        hint = f"; write ExtType({given.__qualname__}, ...)" if isinstance(given, type) else ""
+        raise TypeError(f"ext_types takes ExtType objects, not {given!r}{hint}")
+
+
+def is_sent_natively(kind: type[Any]) -> bool:
+    """Whether msgspec encodes instances of the class by itself, never asking a hook."""
+    if issubclass(kind, _NATIVE_WITH_SUBCLASSES):
+        return True
+    try:
+        return not isinstance(msgspec.inspect.type_info(kind), msgspec.inspect.CustomType)
+    except (TypeError, NameError):
+        return True  # fields that cannot be decoded, or not yet: it looks only into what it knows
 
 
 def _check_found(name: NamespacePath, part: Any) -> None:
