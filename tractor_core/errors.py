@@ -14,6 +14,9 @@ import trio
 #: The legacy identity pair of an actor: (name, uuid).
 Uid: TypeAlias = tuple[str, str]
 
+#: Stands for an offending value that is not known: None may be one.
+_UNKNOWN: Any = object()
+
 
 class TractorError(Exception):
     """Base of what this package defines, so that it can be caught as a whole."""
@@ -256,20 +259,22 @@ class MsgTypeError(RemoteActorError, TypeError):
     """A payload did not have the type its contract or signature says.
 
     ``path`` names the place inside the value (``$.rows[3].id``), ``bad_msg`` is the offending
-    value's description, ``expected_msg_type`` the type it should have had.
+    value, or from another actor its description, and ``expected_msg_type`` the type it should have had.
     """
 
     def __init__(
         self,
         message: str,
         *,
-        bad_msg: Any = None,
+        bad_msg: Any = _UNKNOWN,
         expected_msg_type: Any = None,
         path: str = "",
         **kwargs: Any,
     ) -> None:
         super().__init__(message, **kwargs)
-        self.bad_msg: Any = bad_msg
+        self.bad_msg: Any = None if bad_msg is _UNKNOWN else bad_msg
+        #: Whether that None is the value.
+        self._bad_known = bad_msg is not _UNKNOWN
         self.expected_msg_type: Any = expected_msg_type
         self.path: str = path
 

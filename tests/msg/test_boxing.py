@@ -200,6 +200,13 @@ def test_a_type_error_keeps_its_place() -> None:
     assert error.message == "no"
 
 
+def test_none_is_a_value_of_the_wrong_type_too() -> None:
+    assert send(MsgTypeError("no", bad_msg=None)).bad_msg == "None"
+    assert send(send(MsgTypeError("no", bad_msg=None)), MIDDLE).unwrap().bad_msg == "None"
+    assert send(MsgTypeError("no")).bad_msg == ""
+    assert MsgTypeError("no", bad_msg=None).bad_msg is None and MsgTypeError("no").bad_msg is None
+
+
 @pytest.mark.parametrize("kind", [StreamOverrun, ModuleNotExposed, AuthenticationFailed])
 def test_what_a_runtime_says_is_raised_as_that_class(kind: type[Exception]) -> None:
     error = send(kind("because"))

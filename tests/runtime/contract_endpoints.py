@@ -70,6 +70,11 @@ async def keeps_books(ctx: tractor.Context, bad: str = "") -> Any:
     return table("three") if bad == "return" else Done(3)
 
 
+@tractor.context(pld_spec=Point)
+async def returns_nothing(ctx: tractor.Context) -> None:
+    await ctx.started(Point(1))
+
+
 async def everything(
     kind: Literal["a", "b"],
     shape: Table | Done,

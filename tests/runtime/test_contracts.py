@@ -51,6 +51,14 @@ async def test_a_result_is_refused_at_its_sender(autojump_clock: trio.testing.Mo
         assert "expected `int`, got `str`" in caught.value.message
 
 
+async def test_a_result_that_was_forgotten_is_shown_as_none(autojump_clock: trio.testing.MockClock) -> None:
+    async with worker("contract-nothing") as portal:
+        with pytest.raises(tractor.MsgTypeError, match="got `None`") as caught:
+            async with portal.open_context(endpoints.returns_nothing):
+                pass
+        assert (caught.value.path, caught.value.bad_msg) == ("$", "None")
+
+
 async def test_a_stream_value_is_refused_at_its_receiver_and_its_sender_is_told(
     autojump_clock: trio.testing.MockClock,
 ) -> None:

@@ -186,7 +186,7 @@ def _add_kind(boxed: BoxedError, exc: BaseException) -> None:
         if expected is not None:
             named = expected.__qualname__ if type(expected) is type else describe(expected)
             boxed.expected = _text(expected if isinstance(expected, str) else named, 1000)
-        if exc.bad_msg is not None:
+        if exc.bad_msg is not None or exc._bad_known:
             boxed.bad = _text(exc.bad_msg if isinstance(exc.bad_msg, str) else describe(exc.bad_msg), 1000)
 
 

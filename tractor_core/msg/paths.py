@@ -109,16 +109,17 @@ def mismatch(
         text, inner = str(error), "$"
     inner = inner.replace("`", "").removeprefix("key in ")
     path = root + inner.removeprefix("$")
+    found: dict[str, Any] = {}
     try:
-        bad = _value_at(decode_any(raw), inner)
+        found["bad_msg"] = _value_at(decode_any(raw), inner)
     except Exception:
-        bad = None
+        pass  # nothing to show, which is another thing than None
     return MsgTypeError(
         f"{subject}{f' at {path}' if path != '$' else ''}: {_lower_first(text)}",
         path=path,
         expected_msg_type=expected,
-        bad_msg=bad,
         boxed_type=MsgTypeError,
+        **found,
     )
 
 
