@@ -16,7 +16,7 @@ import trustme
 import ws_endpoints
 
 import tractor_core as tractor
-from tractor_core.errors import ActorDied, TransportClosed
+from tractor_core.errors import ActorDied, AuthenticationFailed, TransportClosed
 
 
 @pytest.fixture(params=["ws", "wss"])
@@ -119,11 +119,21 @@ async def test_a_certificate_of_another_authority_is_no_certificate(
         url = root.accept_addrs[0].url
         wrong = tractor.TLSConfig(certificates.cert, certificates.key, str(stranger))
         for tls in (wrong, None):
-            with pytest.raises(OSError, match="no TLS connection: .*CERTIFICATE_VERIFY_FAILED"):
+            with pytest.raises(AuthenticationFailed, match=f"^the certificate of {url} is not good: "):
                 async with tractor.open_portal(url, tls=tls, auth_key="a key of some length"):
                     pytest.fail("it trusts")
         async with tractor.open_portal(url, tls=certificates) as portal:
             assert await portal.run(ws_endpoints.add, 1, 2) == 3
+
+
+async def test_the_certificate_must_name_the_host_that_was_dialled(certificates: tractor.TLSConfig) -> None:
+    # Good for 127.0.0.1 and localhost.
+    async with tractor.open_root_actor(registry_addrs=["wss://127.0.0.2:0"], tls=certificates) as root:
+        with pytest.raises(AuthenticationFailed, match=r"127\.0\.0\.2.* is not good: .*mismatch"):
+            async with tractor.open_portal(
+                root.accept_addrs[0], tls=certificates, auth_key="a key of some length"
+            ):
+                pytest.fail("it trusts")
 
 
 @pytest.mark.parametrize("abruptly", [True, False])

@@ -10,6 +10,7 @@ from typing import NoReturn
 import trio
 from trio_websocket import ConnectionRejected
 
+from tractor_core.errors import AuthenticationFailed
 from tractor_core.seams import (
     Address,
     Connection,
@@ -69,7 +70,9 @@ class WebSocketTransport:
     async def connect(self, address: Address, options: TransportOptions) -> WebSocketConnection:
         """Dial, and wait for the answer to the WebSocket request.
 
-        That a server answers with an error, or hangs up, shows in ``receive()``.
+        ``AuthenticationFailed`` where the certificate there is not good, ``OSError`` where there is no
+        connection, or no TLS over it. That a server answers with an error, or hangs up, shows in
+        ``receive()``.
         """
         address = self.parse(address.url)
         tls = None
@@ -180,7 +183,9 @@ async def _dial(stream: WatchedSocket, address: Address, options: TransportOptio
     return connection
 
 
-def _not_secured(address: Address, cause: BaseException) -> OSError:
+def _not_secured(address: Address, cause: BaseException) -> OSError | AuthenticationFailed:
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return AuthenticationFailed(f"the certificate of {address} is not good: {cause.verify_message}")
     number = errno.ECONNABORTED
     if isinstance(cause, ssl.SSLEOFError):
         number = errno.ECONNRESET
