@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from tools import needs_ipv6
 
-from tractor_core.seams import Address, hosts, parse_address
+from tractor_core.plugin import PluginManager
+from tractor_core.seams import Address, TransportOptions, hosts, parse_address
 
 
 @pytest.mark.parametrize(
@@ -21,6 +22,8 @@ from tractor_core.seams import Address, hosts, parse_address
         ("tcp://0.0.0.0:0?advertise=[::1]:0", 5, "tcp://0.0.0.0:5?advertise=[::1]:5", "tcp://[::1]:5"),
         ("tcp://0.0.0.0:0", 5, "tcp://0.0.0.0:5?advertise=192.0.2.7:5", "tcp://192.0.2.7:5"),
         ("tcp://[::]:0", 5, "tcp://[::]:5?advertise=[2001:db8::7]:5", "tcp://[2001:db8::7]:5"),
+        ("tcp://*:0", 5, "tcp://0.0.0.0:5?advertise=192.0.2.7:5", "tcp://192.0.2.7:5"),
+        ("tcp://[::0]:0?advertise=h:0", 5, "tcp://[::]:5?advertise=h:5", "tcp://h:5"),
         ("ws://0.0.0.0:0/a?x=1", 5, "ws://0.0.0.0:5/a?x=1&advertise=192.0.2.7:5", "ws://192.0.2.7:5/a?x=1"),
     ],
 )
@@ -34,6 +37,50 @@ def test_what_others_are_told(
     assert parse_address(address.url) == address
     assert address.advertised.url == told
     assert address.advertised.advertised == address.advertised
+
+
+#: Spellings of both wildcards, and what looks like one.
+SPELLINGS = {
+    "0.0.0.0": ["0.0.0.0", "0", "0.0", "00.0.0.0", "0x0", "0X0.0", "*", "::ffff:0.0.0.0", "::ffff:0:0"],
+    "::": ["::", "::0", "0::", "0:0:0:0:0:0:0:0", "::0.0.0.0", "0000::0000"],
+}
+OTHERS = ["0.0.0.1", "1.0", "0.0.0.0.0", "0x", "x", ".", "", "::1", "::%lo", "::ffff:127.0.0.1", "**", "0 0"]
+
+
+@pytest.mark.parametrize(
+    ("host", "canonical"),
+    [(host, wildcard) for wildcard, hosts in SPELLINGS.items() for host in hosts]
+    + [(host, host) for host in OTHERS],
+)
+def test_every_spelling_of_a_wildcard_is_one(host: str, canonical: str) -> None:
+    assert hosts.canonical_host(host) == canonical
+
+
+@pytest.mark.parametrize("host", ["*", "0", "0x0", "[::0]", "[0:0:0:0:0:0:0:0]"])
+@pytest.mark.parametrize("scheme", ["tcp", "tls", "ws", "wss", "zmq+tcp"])
+def test_every_transport_knows_a_wildcard(scheme: str, host: str) -> None:
+    transport = PluginManager.from_environment().transport(scheme)
+    address = transport.parse(f"{scheme}://{host}:7")
+    wildcard = "[::]" if host.startswith("[") else "0.0.0.0"
+    assert address == transport.parse(f"{scheme}://{wildcard}:7")
+    assert transport.exposure(address) == "network"
+    # Dialled from here it is this very host.
+    assert transport.distance(address) == transport.distance(transport.parse(f"{scheme}://127.0.0.1:7"))
+
+
+@pytest.mark.parametrize("host", ["*", "0", pytest.param("[::0]", marks=needs_ipv6)])
+@pytest.mark.parametrize("scheme", ["tcp", "ws", "zmq+tcp"])
+async def test_others_are_told_a_host_that_leads_there(
+    monkeypatch: pytest.MonkeyPatch, scheme: str, host: str
+) -> None:
+    monkeypatch.setattr(hosts, "primary_address", {"0.0.0.0": "192.0.2.7", "::": "2001:db8::7"}.__getitem__)
+    transport = PluginManager.from_environment().transport(scheme)
+    listener = await transport.listen(transport.parse(f"{scheme}://{host}:0"), TransportOptions())
+    try:
+        assert listener.address.advertised.host == ("2001:db8::7" if host == "[::0]" else "192.0.2.7")
+        assert listener.address.advertised.port == listener.address.port != 0
+    finally:
+        await listener.aclose()
 
 
 @pytest.mark.parametrize("wildcard", ["0.0.0.0", pytest.param("::", marks=needs_ipv6)])

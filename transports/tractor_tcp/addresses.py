@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tractor_core.seams import Address, parse_address
-from tractor_core.seams.hosts import check_advertised
+from tractor_core.seams.hosts import canonical_host, check_advertised
 
 TCP = "tcp"
 TLS = "tls"
@@ -24,7 +24,7 @@ def parse(url: str, scheme: str = TCP) -> Address:
         if name != "advertise":
             raise ValueError(f"address {url!r}: unknown parameter {name!r} ({scheme} knows 'advertise')")
         check_advertised(url, value)
-    return Address(scheme, address.host, address.port, params=address.params)
+    return Address(scheme, canonical_host(address.host), address.port, params=address.params)
 
 
 def from_socket_name(name: tuple[str, int] | tuple[str, int, int, int], scheme: str = TCP) -> Address:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from tractor_core.seams import Address, parse_address
+from tractor_core.seams.hosts import canonical_host
 
 #: Ports where a URL names none, by scheme.
 _USUAL_PORTS = {"ws": 80, "wss": 443}
@@ -30,7 +31,7 @@ def parse(url: str, scheme: str) -> Address:
         _check_parameter(url, scheme, name, value)
     port = _USUAL_PORTS[scheme] if address.port is None else address.port
     path = "" if address.path == "/" else address.path
-    return Address(scheme, address.host, port, path, address.params)
+    return Address(scheme, canonical_host(address.host), port, path, address.params)
 
 
 def _check_parameter(url: str, scheme: str, name: str, value: str) -> None:

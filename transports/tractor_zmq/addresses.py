@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tractor_core.seams import Address, parse_address
+from tractor_core.seams.hosts import canonical_host
 from tractor_core.seams.socket_paths import check_socket_path
 
 TCP = "zmq+tcp"
@@ -28,7 +29,7 @@ def parse_tcp(url: str) -> Address:
     _check_params(url, address, ("advertise", "curve"))
     if (advertised := address.param("advertise")) is not None:
         _check_advertised(url, advertised)
-    return Address(TCP, address.host, address.port, params=address.params)
+    return Address(TCP, canonical_host(address.host), address.port, params=address.params)
 
 
 def parse_ipc(url: str) -> Address:
