@@ -47,7 +47,7 @@ class ExtType(msgspec.Struct, frozen=True, dict=True):
 
     Instances of ``type`` itself are meant, not of its subclasses. ``code`` is 0 to 127 and must be the same
     wherever the type is known; ``ValueError`` for another. ``TypeError`` where ``type`` is no class, or one
-    that msgspec sends in its own way whatever it is told: a builtin, dataclass, attrs class, enum, ``Struct``.
+    that msgspec sends in a way of its own: builtins, dataclasses, attrs classes, structs and enums.
     """
 
     type: Class
