@@ -63,9 +63,9 @@ async def test_a_start_in_the_tick_in_which_the_nursery_ends_leaves_nothing(
             await an.cancel()
 
 
-async def test_cancelled_while_starting_leaves_nothing() -> None:
+async def test_cancelled_while_starting_leaves_nothing(caplog: pytest.LogCaptureFixture) -> None:
     async with nursery() as an:
-        for steps in range(0, 120, 3):
+        for steps in range(120):
             if await cancelled_after(steps, lambda: an.start_actor("victim")):
                 break
             assert not an._children
@@ -73,6 +73,17 @@ async def test_cancelled_while_starting_leaves_nothing() -> None:
             pytest.fail("it never started")
         await an.cancel()
         assert not an._children
+    # Its handshake, which nobody ends, is told of by whom it knocked at.
+    rest = [record.getMessage() for record in caplog.records if record.name != "tractor_core.ipc"]
+    assert not rest, "to be given up is no failure of an actor"
+
+
+async def test_an_actor_that_was_left_and_then_ended_has_not_failed(caplog: pytest.LogCaptureFixture) -> None:
+    async with nursery() as an:
+        portal = await an.start_actor("left")
+        portal.chan.abort()
+        await an.cancel()
+    assert not caplog.messages
 
 
 @pytest.mark.parametrize("steps", range(0, 60, 4))

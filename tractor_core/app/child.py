@@ -103,7 +103,7 @@ async def run_child(
         on_actor(actor)
     if lifelines:
         _watch_ancestors(actor, supervisor, lifelines, boot.parent, on_orphaned)
-    ready = orphaned = False
+    exit_code = 0
     async with run_actor(actor) as listeners:
         try:
             channel = await _dial_parent(actor, boot)
@@ -113,22 +113,21 @@ async def run_child(
             if not is_orphaned(lifelines):
                 log.error("%s cannot join its parent %s: %s", boot.name, boot.parent, error)
             return BOOT_FAILED
+        if_lost = BOOT_FAILED
         try:
             await _configure(actor, supervisor, listeners, channel, spec, own_process=own_process)
+            if_lost = ORPHANED_EXIT_CODE
+            _post(channel, m.Ready([address.advertised.url for address in actor.accept_addrs]))
+            await trio.sleep_forever()
         except (Exception, SystemExit) as error:
             log.runtime("boot of %s failed", actor.aid, exc_info=error)
             _post(channel, m.Error(m.RUNTIME_CID, box(error, actor.uid)))
-        else:
-            ready = True
-            _post(channel, m.Ready([address.advertised.url for address in actor.accept_addrs]))
-            try:
-                await trio.sleep_forever()
-            finally:
-                # Nobody asked this actor to end, then: it lost whom it belongs to.
-                orphaned = channel.closed_by is not None
-    if orphaned:
-        return ORPHANED_EXIT_CODE
-    return 0 if ready else BOOT_FAILED
+            exit_code = BOOT_FAILED
+        finally:
+            # Asked to end, ready or not, it has done nothing wrong. Here it lost whom it belongs to.
+            if channel.closed_by is not None:
+                exit_code = if_lost
+    return exit_code
 
 
 def _leave_last_words(descriptors: Mapping[str, int]) -> Callable[[], None] | None:

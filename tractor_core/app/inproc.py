@@ -73,11 +73,12 @@ class InprocActor:
         if self._status is not None or self._signal is not None:
             return
         self._signal = int(signum)
+        # First, or what waits for a channel would see that one break, and complain.
+        self._scope.cancel()
         if self._actor is not None:
             for channels in self._actor.peers.values():
                 for channel in channels:
                     channel.abort()
-        self._scope.cancel()
 
 
 class InprocBackend:

@@ -227,7 +227,7 @@ class ActorNursery:
                     hard_kill=child.hard_kill,
                 )
                 log.runtime("actor %s ended: %s", child.name, status)
-                if asked and status.code:
+                if asked and status.code and not child.left_alone(status):
                     log.warning("actor %s failed while it was ending: %s", child.name, status)
                 await self._wait_subtree(child)
                 if not status.ok:
