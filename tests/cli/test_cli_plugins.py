@@ -67,6 +67,24 @@ def test_those_of_others_and_what_is_wrong_with_them(tmp_path: Path) -> None:
     assert shadowed["status"] == "shadowed" and shadowed["import_ms"] is None
 
 
+def test_hooks_that_an_actor_would_refuse(tmp_path: Path) -> None:
+    hook = "from tractor_core.seams import hookimpl\n@hookimpl\n"
+    sources = {
+        "hook-async": "async def tractor_actor_starting(actor): ...\n",
+        "hook-argument": "def tractor_actor_starting(actor, nobody_gives_this): ...\n",
+        "hook-good": "def tractor_actor_starting(actor): raise SystemExit('it was called')\n",
+    }
+    for name, source in sources.items():
+        points = f"[tractor_core.plugins]\n{name} = {name.replace('-', '_')}\n"
+        install(tmp_path, name, points, hook + source)
+    rows = listed(PYTHONPATH=str(tmp_path))
+    refused = rows["hooks", "hook-async", "hook-async"]
+    assert refused["status"] == "broken" and "hooks are synchronous" in refused["detail"]
+    refused = rows["hooks", "hook-argument", "hook-argument"]
+    assert refused["status"] == "broken" and "nobody_gives_this" in refused["detail"]
+    assert rows["hooks", "hook-good", "hook-good"]["status"] == "available"
+
+
 def test_disabled_ones_and_a_choice_that_makes_no_sense() -> None:
     assert listed(TRACTOR_DISABLE_PLUGINS="uds")["transport", "uds", "tractor-core"]["status"] == "disabled"
     finished = run("plugins", TRACTOR_PLUGINS="tcp")

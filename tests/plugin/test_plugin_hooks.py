@@ -206,10 +206,17 @@ def test_broken_hook_plugins_do_not_stop_the_others(
     }
     for module, source in sources.items():
         distribution(f"dist-{module}", {"plugins": {"same-name": module}}, **{module: source})
+    # Whoever only looks is told the same, and nothing comes of looking.
+    watcher = manager(site)
+    before = {row.provider.target: (row.status, row.detail) for row in watcher.list_providers()}
+    assert not watcher.actor_stopped and watcher.get_plugins() == set()
+    assert caplog.records == []
+
     plugins = manager(site)
     plugins.load_hooks()
     plugins.load_hooks()
     states = {row.provider.target: row for row in plugins.list_providers()}
+    assert before == {target: (row.status, row.detail) for target, row in states.items()}
     assert {target for target, row in states.items() if row.status == "available"} == {"h_good", "h_optional"}
     assert "tractor_dialogue_opened" in states["h_misspelt"].detail
     assert "tractor_dialog_opened" in states["h_misspelt"].detail
@@ -231,11 +238,14 @@ def test_a_transport_may_bring_hooks_and_is_refused_when_they_are_misspelt(
     misspelt = hooked.replace("tractor_channel_opened", "tractor_chanel_opened")
     distribution("typo", {"transports": {"two": "typo_t:transport"}}, typo_t=misspelt)
     plugins = manager(site)
+    fine, broken = plugins.list_providers()
+    assert (fine.status, broken.status) == ("available", "broken")
     assert not plugins.channel_opened
     plugins.transport("one")
     assert plugins.channel_opened
-    with pytest.raises(PluginError, match="tractor_chanel_opened"):
+    with pytest.raises(PluginError, match="tractor_chanel_opened") as caught:
         plugins.transport("two")
+    assert broken.detail == str(caught.value)
 
 
 def test_transports_and_spawners_made_by_hooks(distribution: Any, site: Path) -> None:

@@ -110,6 +110,10 @@ def test_missing_dependency_of_another_distribution(distribution: Any, site: Pat
         ("transport.schemes = ()", "schemes"),
         ("transport = Sample", "is a class"),
         ("transport = Sample('other')", "does not declare scheme 'one'"),
+        ("transport = Sample('one', 'One')", "no URL can have the scheme 'One' .schemes are lower case"),
+        ("transport = Sample('one', '1st')", "no URL can have the scheme '1st'"),
+        ("transport = Sample('one', 'a:b')", "no URL can have the scheme 'a:b'"),
+        ("transport = Sample('one', '')", "no URL can have the scheme ''"),
     ],
 )
 def test_what_is_no_transport(distribution: Any, site: Path, change: str, missing: str) -> None:
@@ -140,12 +144,27 @@ def test_listing_shows_states_and_import_times(distribution: Any, site: Path) ->
     assert row.seconds is not None
 
 
+def test_a_scheme_that_no_url_can_have(distribution: Any, site: Path) -> None:
+    source = TRANSPORT + "upper = Sample('Upper')"
+    distribution("loud", {"transports": {"Upper": "upper_t:upper"}}, upper_t=source)
+    plugins = manager(site)
+    (row,) = plugins.list_providers()
+    assert row.status == "broken" and "no URL can have the scheme 'Upper'" in row.detail
+    for name in ("Upper", "upper"):
+        with pytest.raises(PluginError, match=r"loud 1\.0.*'Upper'.*schemes are lower case"):
+            plugins.transport(name)
+    with pytest.raises(PluginError, match="no URL can have the scheme 'Upper'"):
+        plugins.add_transport(sys.modules["upper_t"].upper)
+
+
 def test_blocked_by_pluggy_name(distribution: Any, site: Path) -> None:
     distribution("sample", {"transports": {"one": "blocked_t:transport"}}, blocked_t=TRANSPORT)
     plugins = manager(site)
     plugins.set_blocked("tractor_core.transports:sample:transport")
-    with pytest.raises(PluginError, match="is blocked"):
+    (listed,) = plugins.list_providers()
+    with pytest.raises(PluginError, match="is blocked") as caught:
         plugins.transport("one")
+    assert (listed.status, listed.detail) == ("broken", str(caught.value))
 
 
 def test_objects_handed_over_go_first(distribution: Any, site: Path) -> None:

@@ -122,6 +122,11 @@ class Catalogue:
         for row in self._rows:
             if (row.kind, row.name) == (kind, name):
                 return f"{noun} {name!r}, provided by {row.source}, is disabled by {DISABLE_VARIABLE}"
+            if (row.kind, row.name.lower(), kind) == (kind, name, TRANSPORT):
+                return (
+                    f"unknown {noun} {name!r}: {row.source} provides {row.name!r}, which no URL can say, "
+                    "because schemes are lower case"
+                )
         names = sorted(self.names(kind))
         if not names:
             return (

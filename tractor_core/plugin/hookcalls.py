@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import pluggy
 
+from ..errors import PluginError
 from ..seams.hooks import PROJECT
 from . import hookspec
 
@@ -132,15 +133,20 @@ class HookManager(pluggy.PluginManager):
                     log.exception("hook %s of plugin %s failed", hook_name, plugin_name)
         return collected
 
-    def misspelt(self, plugin: object) -> list[str]:
-        """Hooks that a registered plugin implements and nobody specifies (pluggy's
-        ``check_pending()`` stops at the first of the first plugin)."""
-        return [
+    def unknown_hooks(self, plugin: object) -> str:
+        """Says which hooks a registered plugin implements and nobody specifies; empty where there are none
+        (pluggy's ``check_pending()`` stops at the first of the first plugin)."""
+        names = [
             caller.name
             for caller in self.get_hookcallers(plugin) or ()
             if not caller.has_spec()
             and any(impl.plugin is plugin and not impl.optionalhook for impl in caller.get_hookimpls())
         ]
+        if not names:
+            return ""
+        known = ", ".join(sorted(name for name, caller in vars(self.hook).items() if caller.has_spec()))
+        registered = self.get_name(plugin) or repr(plugin)
+        return f"plugin {registered} implements unknown hooks {', '.join(names)}; there is {known}"
 
     def authorize(self, peer: Any, target: str) -> bool | None:
         """What the plugins say of a call: False refuses, True allows, None leaves it to the default.
@@ -184,3 +190,15 @@ class HookManager(pluggy.PluginManager):
         self.channel_opened = self.has("tractor_channel_opened")
         self.channel_closed = self.has("tractor_channel_closed")
         self.has_authorize = self.has("tractor_authorize")
+
+
+def try_out(plugin: object, name: str) -> None:
+    """Raise what registering a plugin under that name would, without registering it or calling its hooks.
+
+    ``pluggy.PluginValidationError`` as :meth:`HookManager.register`, ``PluginError`` for unknown hooks.
+    """
+    trial = HookManager()
+    trial.register(plugin, name)
+    problem = trial.unknown_hooks(plugin)
+    if problem:
+        raise PluginError(problem)

@@ -9,6 +9,7 @@ from types import ModuleType
 import msgspec
 
 from ..errors import PluginError
+from ..seams import parse_address
 from .entrypoints import HOOKS, SPAWNER, TRANSPORT, Provider
 
 AVAILABLE = "available"
@@ -43,6 +44,12 @@ class Loaded(msgspec.Struct, frozen=True):
             raise PluginError(self.message) from self.cause
         return self.plugin
 
+    def rejected(self, exc: Exception) -> Loaded:
+        """The same for one that could be imported and turned out to be no use."""
+        who = self.provider
+        message = f"{who.kind} {who.name!r}, provided by {who.source}, cannot be used: {exc}"
+        return msgspec.structs.replace(self, status=BROKEN, plugin=None, message=message, cause=exc)
+
 
 def load(provider: Provider) -> Loaded:
     """Import what the provider names and check it; never raises, except ``KeyboardInterrupt``."""
@@ -71,6 +78,8 @@ def check(kind: str, name: str | None, plugin: object) -> None:
         schemes = getattr(plugin, "schemes", None)
         if not (isinstance(schemes, tuple) and schemes and all(isinstance(each, str) for each in schemes)):
             raise PluginError(f"{plugin!r} is no Transport: 'schemes' is {schemes!r}, not a tuple of names")
+        for scheme in schemes:
+            _check_scheme(plugin, scheme)
         _check_methods(plugin, "Transport", _TRANSPORT_METHODS)
         if name is not None and name not in schemes:
             raise PluginError(f"{plugin!r} does not declare scheme {name!r} (it has {', '.join(schemes)})")
@@ -78,6 +87,16 @@ def check(kind: str, name: str | None, plugin: object) -> None:
         if not isinstance(getattr(plugin, "name", None), str):
             raise PluginError(f"{plugin!r} is no SpawnBackend: it has no 'name'")
         _check_methods(plugin, "SpawnBackend", ("spawn",))
+
+
+def _check_scheme(plugin: object, scheme: str) -> None:
+    try:
+        usable = parse_address(f"{scheme}://x").scheme == scheme
+    except ValueError:
+        usable = False
+    if not usable:
+        rule = "schemes are lower case letters, digits, '+', '-' and '.', a letter first"
+        raise PluginError(f"{plugin!r} is no Transport: no URL can have the scheme {scheme!r} ({rule})")
 
 
 def _check_methods(plugin: object, seam: str, methods: tuple[str, ...]) -> None:

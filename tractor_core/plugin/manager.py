@@ -26,8 +26,8 @@ from .entrypoints import (
     parse_disabled,
     scan,
 )
-from .hookcalls import HookManager
-from .loading import AVAILABLE, BROKEN, Loaded, check, load
+from .hookcalls import HookManager, try_out
+from .loading import AVAILABLE, Loaded, check, load
 
 log = logging.getLogger("tractor_core.plugin")
 
@@ -152,7 +152,8 @@ class PluginManager(HookManager):
         return [row for row in self._catalogue.active() if row.target]
 
     def list_providers(self) -> list[ProviderStatus]:
-        """Every provider there is and its state, found by importing those not imported yet."""
+        """Every provider there is and its state, found by importing those not imported yet, and holding
+        their hooks against the specifications. Nothing is used, and no hook called, for being listed."""
         listed = [
             ProviderStatus(Provider(kind, name, "", PROGRAM, ""), AVAILABLE) for kind, name in self._added
         ]
@@ -212,12 +213,7 @@ class PluginManager(HookManager):
         """Give it to pluggy, once: pluggy refuses an object, or one equal to it, under a second name."""
         if self.is_registered(plugin):
             return
-        name = f"{GROUPS[provider.kind]}:{provider.distribution}:{provider.attribute}"
-        if self.is_blocked(name):
-            raise PluginError(f"{name} is blocked")
-        if name.endswith(":") or self.has_plugin(name):
-            # A whole module, or the same attribute in two modules of the distribution.
-            name = f"{GROUPS[provider.kind]}:{provider.distribution}:{provider.target}"
+        name = self._free_name(provider)
         self._providers[name] = provider
         self.register(plugin, name)
         if provider.kind != HOOKS:
@@ -225,25 +221,38 @@ class PluginManager(HookManager):
             if problem:
                 raise PluginError(problem)
 
+    def _free_name(self, provider: Provider) -> str:
+        """What pluggy is to call it; ``PluginError`` where that is blocked."""
+        name = f"{GROUPS[provider.kind]}:{provider.distribution}:{provider.attribute}"
+        if self.is_blocked(name):
+            raise PluginError(f"{name} is blocked")
+        if name.endswith(":") or self.has_plugin(name):
+            # A whole module, or the same attribute in two modules of the distribution.
+            name = f"{GROUPS[provider.kind]}:{provider.distribution}:{provider.target}"
+        return name
+
     def _reject_misspelt(self, plugin: object) -> str:
         """Take out a plugin that implements hooks nobody specifies; says which, or nothing."""
-        names = self.misspelt(plugin)
-        if not names:
-            return ""
-        known = ", ".join(sorted(name for name, caller in vars(self.hook).items() if caller.has_spec()))
-        registered = self.get_name(plugin) or repr(plugin)
-        problem = f"plugin {registered} implements unknown hooks {', '.join(names)}; there is {known}"
-        self.unregister(plugin)
-        if registered in self._providers:
-            self._reject(self._providers[registered], PluginError(problem))
+        problem = self.unknown_hooks(plugin)
+        if problem:
+            registered = self.get_name(plugin)
+            self.unregister(plugin)
+            if registered in self._providers:
+                self._reject(self._providers[registered], PluginError(problem))
         return problem
 
     def _reject(self, provider: Provider, exc: Exception) -> None:
-        message = f"{provider.kind} {provider.name!r}, provided by {provider.source}, cannot be used: {exc}"
-        loaded = self._loaded[provider]
-        self._loaded[provider] = msgspec.structs.replace(
-            loaded, status=BROKEN, plugin=None, message=message, cause=exc
-        )
+        self._loaded[provider] = self._loaded[provider].rejected(exc)
+
+    def _tried(self, provider: Provider) -> Loaded:
+        """What :meth:`_load` would make of it, without registering it: being listed is not being used."""
+        loaded = load(provider)
+        if loaded.status == AVAILABLE:
+            try:
+                try_out(loaded.plugin, self._free_name(provider))
+            except (pluggy.PluginValidationError, PluginError) as exc:
+                return loaded.rejected(exc)
+        return loaded
 
     def _take(self, kind: str, made: Any, plugin_name: str) -> None:
         maker = self._providers.get(plugin_name, Provider(HOOKS, "", "", plugin_name, ""))
@@ -280,5 +289,5 @@ class PluginManager(HookManager):
             return ProviderStatus(provider, state, self._catalogue.conflict(provider.kind, provider.name))
         if provider in self._made:
             return ProviderStatus(provider, AVAILABLE)
-        loaded = self._loaded.get(provider) or load(provider)
+        loaded = self._loaded.get(provider) or self._tried(provider)
         return ProviderStatus(provider, loaded.status, loaded.message, loaded.seconds)
