@@ -33,6 +33,9 @@ from .process import ForkedActor
 #: Requests on their way at a time: the kernel limits how many descriptors a user may have in flight.
 MOST_PENDING: Final = 8
 
+#: How often a template that does not answer is woken, in case that it was stopped (seconds).
+WAKE_INTERVAL: Final = 1.0
+
 #: How long a cancelled request waits for its answer, so as to end the process itself (seconds).
 WITHDRAW_TIMEOUT: Final = 0.5
 
@@ -108,7 +111,7 @@ class Template:
                     self.drain()
                     self.end()
                 try:
-                    await pending.answered.wait()
+                    await self._answered(pending)
                 except trio.Cancelled:
                     await self._withdraw(pending)
                     raise
@@ -119,6 +122,13 @@ class Template:
         if pending.outcome is None:
             raise TemplateEnded
         return pending.outcome
+
+    async def _answered(self, pending: _Pending) -> None:
+        while not pending.answered.is_set():
+            with trio.move_on_after(WAKE_INTERVAL):
+                await pending.answered.wait()
+                return
+            self.wake()
 
     async def _withdraw(self, pending: _Pending) -> None:
         """End the process that was asked for. One that comes later finds its pipe closed, and is killed."""

@@ -181,6 +181,35 @@ def test_a_request_too_deep_to_read_is_still_a_request(codec: Any, target: str, 
             codec.decode_payload(payload)
 
 
+#: What JavaScript writes for half a character, which is valid JSON and no text.
+HALVES = [
+    b'"\\ud83d"', b'"a\\uD800b and more"', b'"\\udc00x"', b'"\\ud800\\ud800"', b'{"\\ud800":1}', b'[1,["\\udfff"]]',
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("half", HALVES)
+def test_half_a_surrogate_pair_in_json_is_its_dialogs_error(half: bytes) -> None:
+    for frame in (b"[8,4," + half + b"]", b'[5,4,"a:b","asyncfunc",[' + half + b"],{}]"):
+        message = JSON.decode(frame)
+        assert message.cid == 4  # type: ignore[union-attr]
+        payload = message.args if isinstance(message, m.Start) else message.pld  # type: ignore[union-attr]
+        with pytest.raises(MsgTypeError, match="half a surrogate pair"):
+            JSON.decode_payload(payload)
+
+
+def test_a_surrogate_pair_in_json_is_a_character() -> None:
+    message = JSON.decode(b'[8,4,"\\ud83d\\ude00"]')
+    assert JSON.decode_payload(message.pld) == "\U0001f600"  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    "frame", [b'[5,4,"a:\\ud800","asyncfunc",[],{}]', b'["\\ud800"]', b'[8,"\\ud800",1]']
+)
+def test_half_a_surrogate_pair_elsewhere_is_no_message(frame: bytes) -> None:
+    with pytest.raises(msgspec.DecodeError):
+        JSON.decode(frame)
+
+
 # -- what cannot be encoded ----------------------------------------------------------------
 
 

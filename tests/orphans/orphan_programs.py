@@ -122,6 +122,19 @@ MOMENTS = {
 }
 
 
+async def forks(method: str) -> None:
+    """A parent that has a copy of itself, as a pool of processes makes them."""
+    async with tractor.open_nursery(registry_addrs=REGISTRY, start_method=method) as an:
+        portal = await an.start_actor("actor", enable_modules=[MODULE])
+        number = await portal.run(orphan_endpoints.pid)
+        copy = os.fork()
+        if copy == 0:
+            time.sleep(60)
+            os._exit(0)
+        say(pids=[os.getpid(), number, copy])
+        await trio.sleep_forever()
+
+
 async def daemonised(method: str) -> None:
     """As daemons do it: fork, a session of its own, fork again; the first two processes end."""
     await pair(method)
@@ -211,7 +224,9 @@ def _ended() -> list[int]:
     return [pid for pid in pids if _is_there(pid) and not _alive(pid)]
 
 
-PROGRAMS = {program.__name__: program for program in (pair, in_c, dies_spawning, daemonised, ladder, init)}
+PROGRAMS = {
+    program.__name__: program for program in (pair, in_c, forks, dies_spawning, daemonised, ladder, init)
+}
 
 if __name__ == "__main__":
     if sys.argv[1] == "daemonised":

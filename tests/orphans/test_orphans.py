@@ -122,6 +122,19 @@ async def test_a_daemonised_root(method: str) -> None:
 
 
 @every_method
+async def test_a_forked_copy_of_the_parent_is_no_parent(method: str) -> None:
+    with program("forks", method) as running:
+        root, actor, copy = (await running.says())["pids"]
+        send(root, signal.SIGKILL)
+        with trio.fail_after(ALLOWED):
+            while set(running.left()) & {root, actor}:
+                await trio.sleep(0.01)
+        assert copy in running.left()
+        send(copy, signal.SIGKILL)
+        await running.gone(ALLOWED)
+
+
+@every_method
 async def test_process_1_of_a_container(method: str) -> None:
     unshare = need("unshare", package="util-linux")
     command = (unshare, "--pid", "--fork", "--kill-child", "--mount-proc")

@@ -255,6 +255,12 @@ async def test_a_stopped_template_is_woken_for_the_report() -> None:
         assert not only_template().over
 
 
+async def test_a_stopped_template_is_woken_for_a_request() -> None:
+    async with waiting():
+        os.kill(only_template().pid, signal.SIGSTOP)
+        assert await facts()
+
+
 async def test_a_request_on_its_way_when_the_template_is_killed_is_made_again() -> None:
     async with waiting(), trio.open_nursery() as nursery:
         killed = only_template()

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tractor_core.seams.spawn import ExitStatus
-from tractor_core.supervision.ladder import teardown
+from tractor_core.supervision.ladder import GONE_AFTER_KILL, teardown
 from tractor_core.supervision.policy import Budget, TeardownPolicy
 from tractor_subprocess.process import SubprocessActor
 
@@ -194,6 +194,25 @@ async def test_hard_kill_asks_nobody(autojump_clock: trio.testing.MockClock) -> 
     hold = trio.sleep_forever
     await teardown(process, request=asks(process), policy=POLICY, hard_kill=True, hold=hold, stopped=running)
     assert process.events == [("SIGKILL", 0)]
+
+
+@pytest.mark.parametrize("hard_kill", [False, True])
+async def test_what_not_even_a_kill_ends_is_given_up(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture, hard_kill: bool
+) -> None:
+    class Undead(FakeProcess):
+        def end(self, status: ExitStatus) -> None:
+            pass
+
+    process = Undead()
+    began = trio.current_time()
+    status = await teardown(
+        process, request=asks(process, False), policy=POLICY, hard_kill=hard_kill, stopped=running
+    )
+    assert (status.code, status.signal, status.ok) == (None, None, False)
+    assert process.events[-1][0] == "SIGKILL"
+    assert trio.current_time() - began <= POLICY.budget(None).sigkill_at + GONE_AFTER_KILL
+    assert "pid 4242 is not gone" in caplog.text
 
 
 async def test_a_cancelled_caller_still_waits(autojump_clock: trio.testing.MockClock) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable
+from itertools import pairwise
 
 import pytest
 import trio
@@ -419,3 +420,33 @@ async def test_random_speeds_and_cancellations(seed: int, autojump_clock: MockCl
         nursery.start_soon(consume, second, nap)
         nursery.start_soon(consume, third, nap)
     assert source.inside == 0
+
+
+async def test_after_each_gap_comes_a_value_however_fast_the_others_are(autojump_clock: MockClock) -> None:
+    send, _, fast = make(8)
+    seen: list[int | str] = []
+
+    async def produce() -> None:
+        for number in range(2000):
+            await send.send(number)
+        send.close()
+
+    async def consume() -> None:
+        async for _ in fast:
+            pass
+
+    async with trio.open_nursery() as nursery, fast.subscribe() as slow:
+        nursery.start_soon(produce)
+        nursery.start_soon(consume)
+        while True:
+            try:
+                seen.append(await slow.receive())
+            except Lagged:
+                seen.append("gap")
+            except trio.EndOfChannel:
+                break
+            else:
+                for _ in range(100):
+                    await trio.lowlevel.checkpoint()
+    assert seen.count("gap") > 3
+    assert all(after != "gap" for before, after in pairwise(seen) if before == "gap")

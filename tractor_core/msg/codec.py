@@ -10,6 +10,7 @@ another codec must be decoded and encoded again.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar, Token
@@ -21,7 +22,7 @@ from msgspec import Raw
 
 from .envelope import without_payloads
 from .extension import ExtType
-from .paths import MAX_DEPTH, UNREADABLE, encoding_fault, is_deep, too_deep
+from .paths import ILL_FORMED, MAX_DEPTH, UNREADABLE, encoding_fault, is_deep, too_deep
 from .payload import CODEC_NAMES, CodecName, DecHook, EncHook, Encoded, MsgDec, PayloadTypes, by_hooks
 from .types import Message, MsgType, PayloadMsg, Return, Start
 
@@ -30,6 +31,9 @@ _CONTAINER_BYTES = bytes([*range(0x80, 0xA0), 0xDC, 0xDD, 0xDE, 0xDF])
 
 #: Up to this size (bytes), counting container heads is cheaper than walking the value.
 _COUNTED = 4096
+
+#: Half of what JSON writes for one character beyond 16 bits, or both.
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 class MsgCodec:
@@ -102,13 +106,18 @@ class MsgCodec:
         """The message in a frame's body, its payload left ``Raw``: a view that keeps ``buffer`` alive.
 
         ``msgspec.DecodeError`` for anything that is not a message, whatever is wrong with it. A payload
-        nested deeper than this Python can follow is replaced by one that nothing can be made of, so
-        that it is an error of its dialog's only.
+        nested deeper than this Python can follow, or in JSON with half a surrogate pair, which other
+        languages have in their strings, is replaced by one that nothing can be made of, so that it is an
+        error of its dialog's only.
         """
         try:
             return self._decode(buffer)
         except RecursionError as error:
-            return self._unreadable(buffer, error)
+            return self._unreadable(buffer, error, UNREADABLE)
+        except msgspec.DecodeError as error:
+            if self.name == "json" and _SURROGATE.search(buffer):
+                return self._unreadable(buffer, error, ILL_FORMED)
+            raise
         except UnicodeError as error:
             raise msgspec.DecodeError(str(error)) from error
 
@@ -147,7 +156,8 @@ class MsgCodec:
     def __repr__(self) -> str:
         return f"<MsgCodec {self.name} pld_spec={self.pld_spec}>"
 
-    def _unreadable(self, buffer: Encoded, error: RecursionError) -> MsgType:
+    def _unreadable(self, buffer: Encoded, error: Exception, instead: Raw) -> MsgType:
+        """The message with ``instead`` for its payloads; ``DecodeError`` where it is no message anyway."""
         envelope = without_payloads(buffer, self.name)
         if envelope is None:
             raise msgspec.DecodeError(str(error)) from error
@@ -156,8 +166,8 @@ class MsgCodec:
         except UnicodeError as fault:
             raise msgspec.DecodeError(str(fault)) from fault
         if isinstance(message, Start):
-            return msgspec.structs.replace(message, args=UNREADABLE, kwargs=UNREADABLE)
-        return msgspec.structs.replace(message, pld=UNREADABLE)
+            return msgspec.structs.replace(message, args=instead, kwargs=instead)
+        return msgspec.structs.replace(message, pld=instead)
 
     def _may_be_deep(self, frame: bytes | bytearray) -> bool:
         """False only when it is certain that the frame is not nested more than ``MAX_DEPTH`` deep."""

@@ -17,6 +17,8 @@ MAX_DEPTH = 200
 
 #: In place of a payload nested deeper than this side's decoder can follow: no value in any encoding.
 UNREADABLE = msgspec.Raw(b"\xc1")
+#: The same for one with a string that is no text.
+ILL_FORMED = msgspec.Raw(b"\xc1\xc1")
 
 #: Longest description of an offending value (characters).
 SHOWN = 200
@@ -103,7 +105,9 @@ def mismatch(
     ``decode_any`` decodes without a type, to show the offending value.
     """
     text, separator, inner = str(error).rpartition(" - at ")
-    if isinstance(error, RecursionError) or _is_unreadable(raw):
+    if _is(raw, ILL_FORMED):
+        text, inner = "a string in it has half a surrogate pair, which is no text", "$"
+    elif isinstance(error, RecursionError) or _is(raw, UNREADABLE):
         text, inner = f"nested deeper than this actor can read (senders may nest {MAX_DEPTH} deep)", "$"
     elif not separator:
         text, inner = str(error), "$"
@@ -123,8 +127,8 @@ def mismatch(
     )
 
 
-def _is_unreadable(raw: object) -> bool:
-    return isinstance(raw, msgspec.Raw) and len(memoryview(raw)) == 1 and raw == UNREADABLE
+def _is(raw: object, mark: msgspec.Raw) -> bool:
+    return isinstance(raw, msgspec.Raw) and len(memoryview(raw)) == len(memoryview(mark)) and raw == mark
 
 
 def _reason(error: Exception) -> str:

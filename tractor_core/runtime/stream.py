@@ -109,6 +109,8 @@ class MsgStream(trio.abc.Channel[Any], Generic[SendT, RecvT]):
             or dialog.peer_error is not None
             or not self._send_allowed
         ):
+            # As in `receive_unshared`: who goes on trying gives way.
+            await trio.lowlevel.checkpoint()
             self._check_sendable()
         payloads = context.payloads
         payload: Any = value if payloads.plain else payloads.prepare(value)
@@ -216,6 +218,11 @@ class MsgStream(trio.abc.Channel[Any], Generic[SendT, RecvT]):
                     return await self.receive()
                 waited = True
                 continue
+            except Exception:
+                # Who handles that and asks again, for ever perhaps, must not keep this actor from all else.
+                if not waited:
+                    await trio.lowlevel.cancel_shielded_checkpoint()
+                raise
             if waited or perf_counter() > self._slice_ends:
                 if not waited:
                     # A stream that is always full must not keep this task running for ever.

@@ -14,6 +14,10 @@ from .process import is_stopped
 
 logger = logging.getLogger(__name__)
 
+#: How long a process that was killed may take to be gone (seconds). Only one that waits for hardware in the
+#: kernel, or whose backend has lost it, takes longer than a moment: it is left to the system then.
+GONE_AFTER_KILL = 30.0
+
 
 async def teardown(
     process: ActorProcess,
@@ -34,17 +38,21 @@ async def teardown(
     One that is found stopped is killed at once: it cannot act on anything else.
 
     ``hold`` is awaited before any force is used, and not bounded (somebody sits at a debugger);
-    ``hard_kill`` skips it and everything else before SIGKILL. Shielded from the caller's cancellation.
+    ``hard_kill`` skips it and everything else before SIGKILL. Shielded from the caller's cancellation, and
+    bounded: a process that not even SIGKILL ends within :data:`GONE_AFTER_KILL` is given up, with a line in
+    the log and a status that says nothing.
     """
     with trio.CancelScope(shield=True):
-        if hard_kill:
-            process.kill()
+        status: ExitStatus | None = None
         escalation = _Escalation(process, policy, policy.budget(time_left), request, hold, stopped)
         async with trio.open_nursery() as nursery:
-            if process.poll() is None and not hard_kill:
-                nursery.start_soon(escalation.run)
+            if process.poll() is None:
+                nursery.start_soon(escalation.kill if hard_kill else escalation.run, nursery.cancel_scope)
             status = await process.wait()
             nursery.cancel_scope.cancel()
+    if status is None:
+        logger.error("pid %s is not gone %g s after it was killed", process.pid, GONE_AFTER_KILL)
+        return ExitStatus(note="not seen to end")
     return status
 
 
@@ -67,7 +75,8 @@ class _Escalation:
         self._hold = hold
         self._stopped = stopped
 
-    async def run(self) -> None:
+    async def run(self, waiting: trio.CancelScope) -> None:
+        """Ask, and use force; see :meth:`kill`."""
         started = trio.current_time()
         if not self._is_stopped() and await self._ask():
             await trio.sleep_until(started + self._budget.sigterm_at)
@@ -75,7 +84,13 @@ class _Escalation:
         if not self._is_stopped():
             self._process.terminate()
             await trio.sleep(self._budget.sigkill_at - self._budget.sigterm_at)
+        await self.kill(waiting)
+
+    async def kill(self, waiting: trio.CancelScope) -> None:
+        """The last step; ``waiting`` for the end is cancelled where even that does not help."""
         self._process.kill()
+        await trio.sleep(GONE_AFTER_KILL)
+        waiting.cancel()
 
     async def _ask(self) -> bool:
         with trio.move_on_after(min(self._policy.ack, self._budget.sigterm_at)):

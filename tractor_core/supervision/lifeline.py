@@ -6,9 +6,9 @@ watches the lifelines of its ancestors too, whose read ends it inherits: a paren
 the moment passes no news on. A *subtree guard* is the reverse: a pipe whose write end a child and all its
 descendants hold, and whose end of file tells the parent that the last of them has gone.
 
-All ends are closed on exec. A user's ``os.fork()`` without exec copies them, though: such a process keeps
-this actor's children from noticing its death, and its ancestors from seeing the subtree gone, until it
-ends too. It should call ``Lifeline.close_all()`` first thing, or be started through exec.
+All ends are closed on exec, and the write ends of lifelines in a process that a user's ``os.fork()`` made (as
+pools of processes do): it is not the parent of this actor's children, and must not keep them from noticing
+its death. It does keep the ancestors from seeing the subtree gone until it ends, being part of it.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import select
 import signal
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
@@ -50,6 +51,10 @@ class LifelineHandle:
         self._registry._close(self)
 
 
+#: The lifelines of every actor in this process: a fork copies the descriptors of all of them.
+_held_here: weakref.WeakSet[Lifeline] = weakref.WeakSet()
+
+
 class Lifeline:
     """An actor's lifelines to its children. Every method may be called from any thread."""
 
@@ -58,6 +63,7 @@ class Lifeline:
         self._lock = threading.Lock()
         self._handles: set[LifelineHandle] = set()
         self._closed = False
+        _held_here.add(self)
 
     def open(self) -> tuple[int, LifelineHandle]:
         """A new lifeline: its read end and its handle.
@@ -107,6 +113,22 @@ class Lifeline:
         if handle._write_end is not None:
             os.close(handle._write_end)
             handle._write_end = None
+
+    def _forget_in_copy(self) -> None:
+        """This is a forked copy of the actor's process: let go of what only that may hold."""
+        # Another thread may have held the lock at that moment; only this one was copied.
+        self._lock = threading.Lock()
+        self._closed = True
+        for handle in list(self._handles):
+            self._close_locked(handle)
+
+
+def _forget_in_copies() -> None:
+    for lifeline in list(_held_here):
+        lifeline._forget_in_copy()
+
+
+os.register_at_fork(after_in_child=_forget_in_copies)
 
 
 def watch_parent(

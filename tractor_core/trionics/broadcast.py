@@ -63,6 +63,11 @@ class _Shared(Generic[T]):
         self.end: Exception | None = None
         self.end_traceback: TracebackType | None = None
 
+    @property
+    def oldest(self) -> int:
+        """The number of the oldest value that is kept."""
+        return self.next - len(self.kept)
+
     def add(self, value: T) -> None:
         self.kept.append(value)
         self.next += 1
@@ -123,6 +128,10 @@ class BroadcastReceiver(ReceiveChannel[T]):
                 await shared.pull(self)
             else:
                 await shared.waiting.park()
+        if self._lags() and not waited:
+            # Others have their turn before the gap is told of: after it, they would drop what comes next.
+            waited = True
+            await trio.lowlevel.checkpoint()
         # The value is taken in the same step in which it was found, and nothing after may be cancelled.
         try:
             return self._take()
@@ -184,13 +193,16 @@ class BroadcastReceiver(ReceiveChannel[T]):
         """Whether :meth:`_take` has something to return or raise."""
         return self._closed or self._position < self._shared.next or self._shared.end is not None
 
+    def _lags(self) -> bool:
+        return self._position < self._shared.oldest
+
     def _take(self) -> T:
         shared = self._shared
         if self._closed:
             raise trio.ClosedResourceError
         if self._position == shared.next:
             shared.raise_end()
-        oldest = shared.next - len(shared.kept)
+        oldest = shared.oldest
         if self._position < oldest:
             missed, self._position = oldest - self._position, oldest
             message = f"a consumer fell behind by more than {shared.kept.maxlen} values and missed {missed}"
