@@ -183,7 +183,8 @@ def test_a_request_too_deep_to_read_is_still_a_request(codec: Any, target: str, 
 
 #: What JavaScript writes for half a character, which is valid JSON and no text.
 HALVES = [
-    b'"\\ud83d"', b'"a\\uD800b and more"', b'"\\udc00x"', b'"\\ud800\\ud800"', b'{"\\ud800":1}', b'[1,["\\udfff"]]',
+    b'"\\ud83d"', b'"a\\uD800b and more"', b'"\\udc00x"', b'"\\ud800\\ud800"',
+    b'{"\\ud800":1}', b'[1,["\\udfff"]]',
 ]  # fmt: skip
 
 
