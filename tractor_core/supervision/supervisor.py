@@ -25,6 +25,7 @@ from tractor_core.seams import SpawnBackend, SpawnRequest
 from .child import BootSink, Child
 from .last_words import LAST_WORDS, LastWords
 from .lifeline import Lifeline, SubtreeGuard, guard_descriptors, lifeline_descriptors
+from .spawning import spawn
 from .stderr_capture import STDERR, StderrCapture
 from .stopped import StoppedChildren
 
@@ -154,7 +155,7 @@ class Supervisor:
                     **guard_descriptors(self._inherited_guards, child.guard),
                     **_listen(child, capture=options.capture_stderr),
                 }
-            child.process = await backend.spawn(self._request(child, options, secret, descriptors))
+            child.process = await spawn(backend, self._request(child, options, secret, descriptors))
             if child.lifeline is not None:
                 child.lifeline.attach(child.process.pid)
         finally:
