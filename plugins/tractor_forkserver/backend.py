@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -41,8 +41,9 @@ class ForkserverBackend:
     async def spawn(self, request: SpawnRequest) -> ForkedActor:
         """Fork a process for ``request``.
 
-        ``ValueError`` for an unknown option; ``ImportError`` where a module cannot be preloaded;
-        ``OSError`` where the system refuses; ``PluginError`` where it cannot fork like that.
+        ``ValueError`` for an unknown option, ``TypeError`` for a wrong one; ``ImportError`` where a module
+        cannot be preloaded; ``OSError`` where the system refuses; ``PluginError`` where it cannot fork like
+        that.
         """
         preload = _preload(request.options)
         _check_system()
@@ -75,10 +76,11 @@ def _preload(options: Mapping[str, Any]) -> tuple[str, ...]:
     if unknown:
         raise ValueError(f"start method 'forkserver' has the option 'preload', not {', '.join(unknown)}")
     given = options.get("preload", ())
-    if isinstance(given, str) or not all(isinstance(name, str) for name in given):
-        raise ValueError(f"preload is a list of module names, not {given!r}")
+    names: list[Any] = [None] if isinstance(given, str) or not isinstance(given, Iterable) else list(given)
+    if not all(isinstance(name, str) for name in names):
+        raise TypeError(f"preload is a list of module names, not {given!r}")
     named = (name.strip() for name in os.environ.get(PRELOAD_VARIABLE, "").split(","))
-    return tuple(dict.fromkeys([*filter(None, named), *given]))
+    return tuple(dict.fromkeys([*filter(None, named), *names]))
 
 
 def _check_system() -> None:

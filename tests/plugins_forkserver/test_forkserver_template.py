@@ -130,6 +130,16 @@ async def test_preloaded_modules_are_there_before_the_actor(monkeypatch: pytest.
     assert "fileinput" not in (await facts())["modules"], "another set has another template"
 
 
+@pytest.mark.parametrize("preload", [5, None, "wave", b"wave", [5], ["wave", None]])
+async def test_a_preload_that_is_no_list_of_names_is_refused(preload: Any) -> None:
+    with pytest.raises(TypeError, match="preload is a list of module names, not"):
+        await backend.spawn(request("report", options={"preload": preload}))
+
+
+async def test_preloaded_names_may_come_from_any_iterable() -> None:
+    assert "colorsys" in (await facts(options={"preload": (name for name in ["colorsys"])}))["modules"]
+
+
 @pytest.mark.parametrize(
     ("name", "reason"),
     [("no_such_module", "ModuleNotFoundError"), ("preload_with_thread", "started 1 thread")],
@@ -158,11 +168,6 @@ async def test_why_a_template_failed_is_known_although_it_has_gone(asked: bool) 
     with pytest.raises(TemplateEnded):
         await template.fork(0, [])
     assert template.failure is not None and "no_such_module" in template.failure
-
-
-async def test_preload_is_a_list() -> None:
-    with pytest.raises(ValueError, match="list of module names"):
-        await backend.spawn(request("report", options={"preload": "colorsys"}))
 
 
 async def test_nothing_of_a_rehearsal_is_seen_in_a_forked_process() -> None:

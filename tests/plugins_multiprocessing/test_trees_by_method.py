@@ -7,6 +7,7 @@ import re
 import signal
 import threading
 from pathlib import Path
+from typing import Any
 
 import method_endpoints as endpoints
 import pytest
@@ -17,6 +18,19 @@ from tractor_core.seams import ExitStatus
 
 METHODS = ("subprocess", "forkserver", "multiprocessing")
 NEW_METHODS = ("forkserver", "multiprocessing")
+
+
+@pytest.mark.parametrize("method", METHODS)
+async def test_an_environment_that_no_process_can_have_is_refused_by_all(method: str) -> None:
+    async with tractor.open_nursery(registry_addrs=["mem://here"]) as nursery:
+        for name, value in (("A=B", "x"), ("", "x"), ("A", "x\0y"), ("A\0", "x"), ("A", "\ud800")):
+            with pytest.raises(ValueError, match=re.escape(f"{name!r}")):
+                await nursery.start_actor("never", start_method=method, proc_kwargs={"env": {name: value}})
+        wrong: dict[Any, Any]
+        for wrong in ({"A": 5}, {5: "x"}):
+            with pytest.raises(TypeError, match="is a string, not int"):
+                await nursery.start_actor("never", start_method=method, proc_kwargs={"env": wrong})
+        assert not nursery._children
 
 
 @pytest.mark.parametrize("method", NEW_METHODS)

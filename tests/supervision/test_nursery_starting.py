@@ -135,6 +135,27 @@ async def test_bad_options_are_refused_before_anything_starts() -> None:
         assert not an._children
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"spawn_options": "abc"}, "spawn_options is a mapping of options by name, not 'abc'"),
+        ({"spawn_options": {5: 1}}, "spawn_options is a mapping of options by name, and 5 is no name"),
+        ({"proc_kwargs": [1]}, r"proc_kwargs is a mapping of options by name, not \[1\]"),
+        ({"proc_kwargs": ""}, "proc_kwargs is a mapping of options by name, not ''"),
+        ({"proc_kwargs": {"env": "A=1"}}, "env is a mapping of variables by name, not str"),
+        ({"proc_kwargs": {"cwd": b"/tmp"}}, "cwd is a string or an os.PathLike of one, not b'/tmp'"),
+        ({"proc_kwargs": {"cwd": 5}}, "cwd is a string or an os.PathLike of one, not 5"),
+    ],
+)
+async def test_options_of_the_wrong_type_are_named(options: dict[str, Any], message: str) -> None:
+    async with nursery() as an:
+        with pytest.raises(TypeError, match=message):
+            await an.start_actor("actor", **options)
+        with pytest.raises(TypeError, match=message):
+            await an.run_in_actor(wait, **options)
+        assert not an._children
+
+
 async def test_names_may_be_used_twice() -> None:
     async with nursery() as an:
         first = await an.start_actor("twin", enable_modules=[ENDPOINTS])

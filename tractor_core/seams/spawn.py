@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from .spawn_checks import check_environment, directory_path
 from .values import repr_without
 
 
@@ -54,9 +55,11 @@ class SpawnRequest(msgspec.Struct, frozen=True):
     names to file descriptors of this process that the new one must inherit; the mapping given to
     ``entry`` has the numbers they have over there.
 
-    ``env`` of None means this process's environment, ``cwd`` of None its directory. ``options`` are
-    addressed to the backend by its own names; one it does not know is a ``ValueError``. ``modules`` are some
-    that the actor will import in any case: a backend whose processes share memory may import them beforehand.
+    ``env`` of None means this process's environment, ``cwd`` of None its directory; variables that no process
+    can have, and what is no path, are a ``ValueError`` or ``TypeError`` here, before a backend sees them.
+    ``options`` are addressed to the backend by its own names; one it does not know is a ``ValueError``.
+    ``modules`` are some that the actor will import in any case: a backend whose processes share memory may
+    import them beforehand.
     ``rehearsal`` (``"module:function"``, no arguments) runs what ``entry`` will run, up to and including a
     first call, in one thread and without a trace: such a backend may call it beforehand too.
 
@@ -77,6 +80,10 @@ class SpawnRequest(msgspec.Struct, frozen=True):
     rehearsal: str = ""
     parent_addrs: Sequence[str] = ()
     readdress: Callable[[Sequence[str]], bytes] | None = None
+
+    def __post_init__(self) -> None:
+        check_environment(self.env)
+        directory_path(self.cwd)
 
     def reached_at(self, parent_addrs: Sequence[str]) -> SpawnRequest:
         """The same for an actor that finds its parent at other URLs. They need to lead to the same

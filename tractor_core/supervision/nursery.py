@@ -18,6 +18,7 @@ from tractor_core.runtime.call import Call, start_message
 from tractor_core.runtime.payload import result_decoder
 from tractor_core.runtime.portal import Portal
 from tractor_core.seams import AddressLike, parse_address
+from tractor_core.seams.spawn_checks import directory_path, named_options
 
 from .child import Child, MainTask
 from .ladder import teardown
@@ -310,9 +311,9 @@ def _options(
     for name in ("debug_mode", "infect_asyncio"):
         if rest[name]:
             raise PluginError(f"{name}=True is not part of this version of tractor-core")
-    process = dict(proc_kwargs or {})
+    process = named_options("proc_kwargs", proc_kwargs)
     env, cwd = process.pop("env", None), process.pop("cwd", None)
-    process.update(spawn_options or {})
+    process.update(named_options("spawn_options", spawn_options))
     stderr = process.pop("stderr", None)
     if stderr not in (None, "capture"):
         raise ValueError(
@@ -330,7 +331,7 @@ def _options(
         transports=transports,
         spawn_options=process,
         env=env,
-        cwd=None if cwd is None else str(cwd),
+        cwd=directory_path(cwd),
         capture_stderr=stderr is not None,
         **rest,
     )
