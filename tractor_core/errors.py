@@ -24,6 +24,9 @@ class TractorError(Exception):
     #: The ``BoxedError`` this was made from, where it came from another actor.
     boxed: Any = None
 
+    #: The dialog in which this actor's own runtime says this: see ``of_runtime`` in ``msg.boxing``.
+    _dialog: Any = None
+
 
 class NoRuntime(TractorError, RuntimeError):
     """There is no actor runtime in this task tree."""

@@ -26,7 +26,7 @@ from tractor_core.errors import (
     StreamOverrun,
 )
 from tractor_core.msg import Aid, BoxedError, Error
-from tractor_core.msg.boxing import FIELD_LIMIT, box, resolve_type, unbox, without_tracebacks
+from tractor_core.msg.boxing import FIELD_LIMIT, box, of_runtime, resolve_type, unbox, without_tracebacks
 from tractor_core.msg.codec import wire_codec
 
 ORIGIN = ("origin", "0" * 32)
@@ -47,6 +47,12 @@ def over_the_wire(boxed: BoxedError) -> BoxedError:
 
 def send(error: BaseException, uid: tuple[str, str] = ORIGIN) -> Any:
     return unbox(over_the_wire(box(error, uid)))
+
+
+def say(error: BaseException) -> Any:
+    """What arrives of an error that the runtime of the origin raises itself."""
+    dialog = object()
+    return unbox(over_the_wire(box(of_runtime(error, dialog), ORIGIN, dialog=dialog)))
 
 
 def raised(error: BaseException) -> BaseException:
@@ -185,7 +191,7 @@ def test_traceback_is_optional() -> None:
 
 
 def test_a_cancellation_keeps_its_canceller() -> None:
-    error = send(ContextCancelled("stopped", canceller=TOP))
+    error = say(ContextCancelled("stopped", canceller=TOP))
     assert type(error) is ContextCancelled
     assert error.canceller == TOP
     assert error.boxed_type is ContextCancelled
@@ -194,25 +200,57 @@ def test_a_cancellation_keeps_its_canceller() -> None:
 
 def test_a_type_error_keeps_its_place() -> None:
     local = MsgTypeError("no", path="$.x[1]", expected_msg_type=int, bad_msg=["bad"], boxed_type=MsgTypeError)
-    error = send(local)
+    error = say(local)
     assert type(error) is MsgTypeError
     assert (error.path, error.expected_msg_type, error.bad_msg) == ("$.x[1]", "int", "['bad']")
     assert error.message == "no"
 
 
 def test_none_is_a_value_of_the_wrong_type_too() -> None:
-    assert send(MsgTypeError("no", bad_msg=None)).bad_msg == "None"
+    assert say(MsgTypeError("no", bad_msg=None)).bad_msg == "None"
     assert send(send(MsgTypeError("no", bad_msg=None)), MIDDLE).unwrap().bad_msg == "None"
-    assert send(MsgTypeError("no")).bad_msg == ""
+    assert say(MsgTypeError("no")).bad_msg == ""
     assert MsgTypeError("no", bad_msg=None).bad_msg is None and MsgTypeError("no").bad_msg is None
 
 
 @pytest.mark.parametrize("kind", [StreamOverrun, ModuleNotExposed, AuthenticationFailed])
 def test_what_a_runtime_says_is_raised_as_that_class(kind: type[Exception]) -> None:
-    error = send(kind("because"))
+    error = say(kind("because"))
     assert type(error) is kind
     assert isinstance(error.boxed, BoxedError)
     assert "because" in str(error)
+
+
+@pytest.mark.parametrize(
+    "original",
+    [
+        ContextCancelled("stopped", canceller=TOP),
+        MsgTypeError("no", path="$.x", expected_msg_type=int, bad_msg=[]),
+        StreamOverrun("slow"),
+        ModuleNotExposed("no"),
+        AuthenticationFailed("no"),
+    ],
+    ids=repr,
+)
+def test_what_user_code_raises_is_no_word_of_the_runtime(original: Exception) -> None:
+    error = send(raised(original))
+    assert type(error) is RemoteActorError
+    assert error.src_type is error.boxed_type is type(original)
+    assert error.relay_path == (ORIGIN,)
+    unwrapped = error.unwrap()
+    assert type(unwrapped) is type(original) and str(original) in str(unwrapped)
+    if isinstance(unwrapped, ContextCancelled):
+        assert unwrapped.canceller == TOP
+    if isinstance(unwrapped, MsgTypeError):
+        assert (unwrapped.path, unwrapped.expected_msg_type, unwrapped.bad_msg) == ("$.x", "int", "[]")
+
+
+def test_what_the_runtime_says_in_one_dialog_is_an_error_like_others_in_another() -> None:
+    error = of_runtime(StreamOverrun("slow"), "the dialog with a leaf")
+    assert type(unbox(box(error, ORIGIN, dialog="the dialog with a root"))) is RemoteActorError
+    group = raised(ExceptionGroup("several", [error, StreamOverrun("raised by hand")]))
+    members = unbox(box(group, ORIGIN, dialog="the dialog with a leaf")).members  # type: ignore[attr-defined]
+    assert [type(member) for member in members] == [StreamOverrun, RemoteActorError]
 
 
 def test_an_unknown_kind_is_a_remote_error() -> None:
@@ -251,14 +289,14 @@ def test_each_actor_crossed_is_listed_once() -> None:
     ids=repr,
 )
 def test_a_relayed_refusal_is_no_refusal_of_the_relay(original: Exception) -> None:
-    at_top = send(send(original, ORIGIN), MIDDLE)
+    at_top = send(say(original), MIDDLE)
     assert type(at_top) is RemoteActorError
     assert at_top.src_type is type(original)
     assert at_top.relay_path == (ORIGIN, MIDDLE)
 
 
 def test_a_relayed_cancellation_still_knows_its_canceller() -> None:
-    error = send(send(ContextCancelled("stopped", canceller=TOP), ORIGIN), MIDDLE)
+    error = send(say(ContextCancelled("stopped", canceller=TOP)), MIDDLE)
     original = error.unwrap()
     assert type(original) is ContextCancelled
     assert (original.message, original.canceller, original.src_uid) == ("stopped", TOP, ORIGIN)
@@ -273,7 +311,7 @@ def test_who_is_known_as_an_identity_too() -> None:
 
     cancelled = ContextCancelled("stop", canceller=TOP)
     assert cancelled.canceller_aid is None
-    arrived = send(cancelled)
+    arrived = say(cancelled)
     assert arrived.canceller_aid == Aid(*TOP) and arrived.canceller_aid.uid == arrived.canceller
     relayed = send(arrived, MIDDLE).unwrap()
     assert relayed.canceller_aid == Aid(*TOP) and relayed.src_aid == Aid(*ORIGIN)
@@ -290,7 +328,7 @@ def test_last_words_are_shown_once_and_with_the_traceback() -> None:
 
 def test_a_relayed_type_error_still_knows_its_place() -> None:
     local = MsgTypeError("no", path="$.x[1]", expected_msg_type=int, bad_msg=["bad"], boxed_type=MsgTypeError)
-    original = send(send(local, ORIGIN), MIDDLE).unwrap()
+    original = send(say(local), MIDDLE).unwrap()
     assert type(original) is MsgTypeError
     assert (original.path, original.expected_msg_type, original.bad_msg) == ("$.x[1]", "int", "['bad']")
 

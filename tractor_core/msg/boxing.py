@@ -11,7 +11,7 @@ import os
 import sys
 import traceback as tracebacks
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -56,16 +56,29 @@ _KINDS: dict[str, type[TractorError]] = {
 
 _NEVER_BUILT = (SystemExit, KeyboardInterrupt, GeneratorExit)
 
+_ErrorT = TypeVar("_ErrorT", bound=BaseException)
 
-def box(exc: BaseException, uid: Uid, *, traceback: bool = True) -> BoxedError:
+
+def of_runtime(error: _ErrorT, dialog: object) -> _ErrorT:
+    """Note that ``error`` is what this actor's runtime says in ``dialog``, and return it.
+
+    There, and nowhere else, the peer then raises it as the class it is. All other errors are those of user
+    code, whoever has made them: a runtime may refuse that very code something.
+    """
+    if isinstance(error, TractorError):
+        error._dialog = dialog
+    return error
+
+
+def box(exc: BaseException, uid: Uid, *, dialog: object = None, traceback: bool = True) -> BoxedError:
     """Describe ``exc``, as it leaves the actor ``uid``. Never raises.
 
     An error that came from another actor is relayed: its description is kept, ``uid`` is appended to its
-    ``relay_path``, and its type becomes ``RemoteActorError``. ``traceback=False`` leaves out the formatted
-    traceback.
+    ``relay_path``, and its type becomes ``RemoteActorError``. What this actor's runtime says in ``dialog``
+    itself (:func:`of_runtime`) has a ``kind``. ``traceback=False`` leaves out the formatted traceback.
     """
     try:
-        return _Boxer((str(uid[0]), str(uid[1])), traceback).box(exc, 0)
+        return _Boxer((str(uid[0]), str(uid[1])), dialog, traceback).box(exc, 0)
     except Exception:
         name = _type_name(type(exc))
         text = "(its description failed)"
@@ -123,8 +136,9 @@ def without_tracebacks(boxed: BoxedError) -> BoxedError:
 class _Boxer:
     """Describes one exception with all that hangs on it, within limits."""
 
-    def __init__(self, uid: Uid, with_traceback: bool) -> None:
+    def __init__(self, uid: Uid, dialog: object, with_traceback: bool) -> None:
         self.uid = uid
+        self.dialog = dialog
         self.with_traceback = with_traceback
         self.nodes = NODE_LIMIT
         self.room = TEXT_LIMIT
@@ -146,7 +160,10 @@ class _Boxer:
             notes=self._notes(exc),
             args=_encoded_args(exc),
         )
-        _add_kind(described, exc)
+        if isinstance(exc, TractorError):
+            if self.dialog is not None and exc._dialog is self.dialog:
+                described.kind = _kind_of(exc)
+            _add_details(described, exc)
         if isinstance(exc, BaseExceptionGroup):
             described.members = [
                 self.box(member, depth + 1) for member in exc.exceptions if self._may_descend(depth)
@@ -173,11 +190,11 @@ class _Boxer:
         return text
 
 
-def _add_kind(boxed: BoxedError, exc: BaseException) -> None:
-    for kind, of_kind in _KINDS.items():
-        if isinstance(exc, of_kind):
-            boxed.kind = kind
-            break
+def _kind_of(exc: TractorError) -> str:
+    return next((kind for kind, of_kind in _KINDS.items() if isinstance(exc, of_kind)), "")
+
+
+def _add_details(boxed: BoxedError, exc: TractorError) -> None:
     if isinstance(exc, ContextCancelled) and exc.canceller is not None:
         boxed.canceller = (str(exc.canceller[0]), str(exc.canceller[1]))
     if isinstance(exc, MsgTypeError):
@@ -311,4 +328,4 @@ def _short_name(name: str) -> str:
     return name.partition(":")[2] or name
 
 
-__all__ = ["box", "resolve_type", "unbox"]
+__all__ = ["box", "of_runtime", "resolve_type", "unbox"]

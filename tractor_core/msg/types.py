@@ -62,11 +62,11 @@ class BoxedError(msgspec.Struct, array_like=True, omit_defaults=True):
     #: Members of an exception group; ``type_name`` is then the group's own.
     members: list[BoxedError] = []
     cause: BoxedError | None = None
-    #: Which class the receiver raises: "" for RemoteActorError.
+    #: What the sender's runtime says itself, which the receiver raises as a class of its own; else "".
     kind: str = ""
-    #: Kind "cancelled": who asked.
+    #: Of a ``ContextCancelled``: who asked.
     canceller: tuple[str, str] | None = None
-    #: Kinds "msgtype": where in the value, what was expected, what was there.
+    #: Of a ``MsgTypeError``: where in the value, what was expected, what was there.
     path: str = ""
     expected: str = ""
     bad: str = ""

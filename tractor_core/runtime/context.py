@@ -12,6 +12,7 @@ import trio
 
 from tractor_core.errors import MsgTypeError, TransportClosed
 from tractor_core.msg import types as m
+from tractor_core.msg.boxing import of_runtime
 from tractor_core.protocol import dialog as d
 from tractor_core.protocol.credit import POLICIES, Window
 from tractor_core.protocol.dialog import IllegalHere
@@ -69,9 +70,13 @@ class Context(Link, Generic[SendT, RecvT, StartedT, ResultT]):
             raise RuntimeError("started() is for the task that was opened, not for its opener")
         self._check_unstarted()
         self._adopt_codec()
-        if strict_pld_parity:
-            self._check_parity(value)
-        payload = self.payloads.check(value) if validate_pld_spec else self.payloads.prepare(value)
+        try:
+            if strict_pld_parity:
+                self._check_parity(value)
+            payload = self.payloads.check(value) if validate_pld_spec else self.payloads.prepare(value)
+        except MsgTypeError as error:
+            of_runtime(error, self.dialog)
+            raise
         frame = self.chan.encode(m.Started(self.cid, payload))
         if self.chan.clogged(self.cid, len(frame)):
             await self.chan.room(self.cid, len(frame))

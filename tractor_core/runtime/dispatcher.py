@@ -10,7 +10,7 @@ from tractor_core.errors import ActorTooSlowError, ContextCancelled, ModuleNotEx
 from tractor_core.ipc.channel import Channel
 from tractor_core.log import get_logger
 from tractor_core.msg import types as m
-from tractor_core.msg.boxing import box
+from tractor_core.msg.boxing import box, of_runtime
 from tractor_core.msg.exposure import Endpoint
 from tractor_core.msg.namespace import context_mark
 from tractor_core.protocol.dialog import Dialog, Side
@@ -90,7 +90,8 @@ class Dispatcher:
             pass
         except Exception as error:
             # Refused before any task of it ran: the caller is told, nobody else is disturbed.
-            channel.post(m.Error(message.cid, box(error, self._actor.uid)))
+            boxed = box(of_runtime(error, message), self._actor.uid, dialog=message)
+            channel.post(m.Error(message.cid, boxed))
 
     def _refuse(self, channel: Channel, message: m.Start) -> NoReturn:
         """Say why nothing at all may be started."""

@@ -10,7 +10,7 @@ import trio
 from tractor_core.errors import ContextCancelled, StreamOverrun, TransportClosed
 from tractor_core.ipc.channel import Channel
 from tractor_core.msg import types as m
-from tractor_core.msg.boxing import box, unbox
+from tractor_core.msg.boxing import box, of_runtime, unbox
 from tractor_core.protocol import dialog as d
 from tractor_core.protocol.credit import OverBudget
 from tractor_core.protocol.dialog import Dialog, IllegalHere, ProtocolViolation, Side
@@ -276,10 +276,11 @@ class Link:
         task has ended, as outcomes are, so that the opener goes on no earlier.
         """
         self.failure = self.failure or error
+        of_runtime(error, self.dialog)
         if self.side == "child":
             return
         try:
-            self.post(self.dialog.failed(box(error, self.actor.uid)))
+            self.post(self.dialog.failed(box(error, self.actor.uid, dialog=self.dialog)))
         except IllegalHere:
             pass  # over already
 

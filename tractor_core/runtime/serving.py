@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import trio
 
-from tractor_core.errors import ContextCancelled, TransportClosed
+from tractor_core.errors import ContextCancelled, MsgTypeError, TransportClosed
 from tractor_core.ipc.channel import Channel
 from tractor_core.log import get_logger
 from tractor_core.msg import types as m
-from tractor_core.msg.boxing import box
+from tractor_core.msg.boxing import box, of_runtime
 from tractor_core.msg.gathered import Gathered
 from tractor_core.protocol.dialog import W_CANCEL, Dialog, ProtocolViolation
 
@@ -188,7 +188,11 @@ async def encoded_result(served: Served, result: Any, check: Check | None) -> by
     if channel.clogged(dialog.cid):
         await channel.room(dialog.cid)
     while not dialog.done:
-        frame = channel.encode(m.Return(dialog.cid, result if check is None else check(result)))
+        try:
+            frame = channel.encode(m.Return(dialog.cid, result if check is None else check(result)))
+        except MsgTypeError as error:
+            of_runtime(error, dialog)
+            raise
         size = len(frame)
         if not channel.clogged(dialog.cid, size):
             return frame
@@ -229,9 +233,9 @@ def _send_error(actor: Actor, served: Served, error: BaseException | None) -> No
         if dialog.peer_error is not None:
             boxed = dialog.peer_error.error
         else:
-            boxed = box(_cancelled(actor, dialog), actor.uid)
+            boxed = box(_cancelled(actor, dialog), actor.uid, dialog=dialog)
     else:
-        boxed = box(error, actor.uid)
+        boxed = box(error, actor.uid, dialog=dialog)
         told = error is served.failure or isinstance(error, ContextCancelled)
         if channel.withhold_tracebacks and not told:
             _log_failure(actor, channel, error, "a task for client %s failed")
@@ -252,7 +256,8 @@ def _log_failure(actor: Actor, channel: Channel, error: BaseException, message: 
 
 def _cancelled(actor: Actor, dialog: Dialog) -> ContextCancelled:
     canceller = dialog.canceller or actor.canceller or actor.uid
-    return ContextCancelled(f"task in {actor.aid} was cancelled by {canceller[0]}", canceller=canceller)
+    error = ContextCancelled(f"task in {actor.aid} was cancelled by {canceller[0]}", canceller=canceller)
+    return of_runtime(error, dialog)
 
 
 def _split_cancelled(

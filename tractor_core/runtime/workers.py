@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
+from tractor_core.errors import MsgTypeError
 from tractor_core.msg import types as m
+from tractor_core.msg.boxing import of_runtime
 from tractor_core.protocol.dialog import DONE
 
 from .call import error_of
@@ -108,7 +110,11 @@ class Worker:
         cid = dialog.cid
         frame = None
         if dialog.state is not DONE:
-            frame = channel.encode(m.Return(cid, result if check is None else check(result)))
+            try:
+                frame = channel.encode(m.Return(cid, result if check is None else check(result)))
+            except MsgTypeError as error:
+                of_runtime(error, dialog)
+                raise
             if channel.clogged(cid, len(frame)):
                 frame = None  # what waits is the value, and not twice
                 frame = await encoded_result(served, result, check)
