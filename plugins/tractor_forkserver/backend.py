@@ -95,11 +95,18 @@ def _order(request: SpawnRequest) -> Order:
     return Order(
         search_path=_search_path(),
         environment=variables,
+        blocked=_blocked(),
         title=request.title,
         entry=request.entry,
         names=list(request.descriptors),
         bootstrap=request.bootstrap,
     )
+
+
+def _blocked() -> list[int]:
+    """What a process started here and now inherits as its signal mask, without what no actor may block."""
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    return [int(number) for number in mask if number not in (signal.SIGINT, signal.SIGTERM)]
 
 
 def _search_path() -> list[str]:

@@ -6,6 +6,7 @@ import importlib
 import marshal
 import os
 import random
+import signal
 import sys
 import time
 from collections.abc import Mapping
@@ -30,6 +31,7 @@ def run(forked: Forked) -> int:
     os.fchdir(directory)
     os.close(directory)
     _set_environment(order["environment"])
+    signal.pthread_sigmask(signal.SIG_SETMASK, order["blocked"])
     sys.path[:] = order["search_path"]
     _forget_directories()
     _reseed()

@@ -56,6 +56,8 @@ class Order(TypedDict):
 
     search_path: list[str]
     environment: dict[bytes, bytes]
+    #: Numbers of the signals that are blocked.
+    blocked: list[int]
     title: str
     entry: str
     #: Names of the descriptors that came with the request, in their order.

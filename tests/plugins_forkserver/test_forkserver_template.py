@@ -110,6 +110,18 @@ async def test_a_forked_process_is_as_clean_as_a_new_one(monkeypatch: pytest.Mon
     assert not [name for name in first["modules"] if name.startswith(("pytest", "_pytest", "hypothesis"))]
 
 
+async def test_the_signal_mask_is_the_owners_of_this_moment() -> None:
+    """But for the signals by which actors are ended."""
+    before = signal.pthread_sigmask(
+        signal.SIG_BLOCK, (signal.SIGUSR1, signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
+    )
+    try:
+        assert (await facts())["blocked"] == sorted([signal.SIGUSR1, signal.SIGCHLD])
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    assert (await facts())["blocked"] == [], "the template was started while they were blocked"
+
+
 async def test_standard_input_is_the_owners_of_this_moment() -> None:
     saved = os.dup(0)
     try:
