@@ -122,13 +122,6 @@ async def test_the_old_name_of_the_registrar() -> None:
         assert registrar.Arbiter is tractor.Registrar
 
 
-async def test_transports_in_a_look_up_are_no_longer_said(autojump_clock: trio.testing.MockClock) -> None:
-    async with tree():
-        with pytest.warns(DeprecationWarning, match="enable_transports"):
-            async with tractor.find_actor("nobody", enable_transports=["mem"]) as portal:
-                assert portal is None
-
-
 # -- a registrar that goes -------------------------------------------------------------------------
 
 

@@ -15,6 +15,7 @@ import trustme
 import tractor_core as tractor
 from tractor_core.discovery.link import RegistryLink
 from tractor_core.discovery.registrar import Registrar
+from tractor_core.errors import PluginError
 from tractor_core.seams import TLSConfig
 
 MODULES = ["several_endpoints"]
@@ -57,6 +58,38 @@ async def test_all_are_registered_and_the_nearest_is_dialled(tls: TLSConfig, pat
         # The file is gone, as it is for whoever is on another host: not even tried.
         os.unlink(path)
         assert await asker.run(several_endpoints.scheme_to, "several") == "tcp"
+        await nursery.cancel()
+
+
+async def test_a_look_up_may_be_kept_to_some_schemes(tls: TLSConfig, path: str) -> None:
+    zmq = "zmq+tcp://127.0.0.1:0"
+    async with tractor.open_nursery(registry_addrs=["tls://127.0.0.1:0"], tls=tls) as nursery:
+        child = await nursery.start_actor("child", bind_addrs=[*SEVERAL, f"uds://{path}", zmq])
+        for schemes, used in (
+            (["tcp"], "tcp"),
+            (["tcp", "uds"], "uds"),
+            (["zmq"], "zmq+tcp"),  # another name of it
+            ([child.chan.raddr.scheme], child.chan.raddr.scheme),
+            (["ws"], None),
+            ([], None),
+        ):
+            for only_first in (True, False):
+                with pytest.warns(DeprecationWarning, match="enable_transports"):
+                    looking = tractor.find_actor("child", only_first=only_first, enable_transports=schemes)
+                async with looking as found:
+                    portals = found if isinstance(found, list) else [found] if found else []
+                    assert [portal.chan.raddr.scheme for portal in portals] == ([used] if used else [])
+        # What was passed over did not fail: it stays registered.
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        assert len(_registered("child")) == 4
+        with (
+            pytest.warns(DeprecationWarning, match="enable"),
+            pytest.raises(PluginError, match="unknown transport"),
+        ):
+            async with tractor.find_actor("child", enable_transports=["pigeon"]):
+                pytest.fail("there are none")
+        with pytest.raises(TypeError, match=r"enable_transports=\['tcp'\]"):
+            tractor.find_actor("child", enable_transports="tcp")
         await nursery.cancel()
 
 

@@ -1,4 +1,4 @@
-"""Spawn backends of others that do not keep to the seam: whoever starts something with one hears which it was."""
+"""Spawn backends of others that do not keep to the seam: whoever starts with one hears which it was."""
 
 from __future__ import annotations
 

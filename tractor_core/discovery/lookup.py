@@ -72,7 +72,7 @@ def find_actor(
     registry_addrs: Sequence[AddressLike] | None = None,
     only_first: Literal[True] = True,
     raise_on_none: bool = False,
-    enable_transports: Any = None,
+    enable_transports: Sequence[str] | None = None,
 ) -> AbstractAsyncContextManager[Portal | None]: ...
 @overload
 def find_actor(
@@ -81,7 +81,7 @@ def find_actor(
     registry_addrs: Sequence[AddressLike] | None = None,
     only_first: Literal[False],
     raise_on_none: bool = False,
-    enable_transports: Any = None,
+    enable_transports: Sequence[str] | None = None,
 ) -> AbstractAsyncContextManager[list[Portal]]: ...
 @overload
 def find_actor(
@@ -90,7 +90,7 @@ def find_actor(
     registry_addrs: Sequence[AddressLike] | None = None,
     only_first: bool,
     raise_on_none: bool = False,
-    enable_transports: Any = None,
+    enable_transports: Sequence[str] | None = None,
 ) -> AbstractAsyncContextManager[Portal | list[Portal] | None]: ...
 def find_actor(
     name: str,
@@ -98,7 +98,7 @@ def find_actor(
     registry_addrs: Sequence[AddressLike] | None = None,
     only_first: bool = True,
     raise_on_none: bool = False,
-    enable_transports: Any = None,
+    enable_transports: Sequence[str] | None = None,
 ) -> AbstractAsyncContextManager[Any]:
     """Find actors by name: yields a portal to the newest one, at its nearest address, or None.
 
@@ -107,26 +107,47 @@ def find_actor(
     registrars there instead of this actor's own; ``OSError`` or ``TransportClosed`` where none of them
     answers, ``AuthenticationFailed`` for one with another key. A connection made for this is closed with the
     block. An actor does not find itself.
+
+    ``enable_transports`` (deprecated: the nearest address that answers is dialled in any case) passes over
+    what is connected by, or listens with, other schemes than these; registrars are asked all the same.
+    ``PluginError`` for one that nobody provides.
     """
     if enable_transports is not None:
-        message = "find_actor(enable_transports=) has no effect: addresses say their scheme"
+        if isinstance(enable_transports, str):
+            raise TypeError(
+                f"enable_transports is a list, so write enable_transports=[{enable_transports!r}]"
+            )
+        message = (
+            "find_actor(enable_transports=) is an old argument: the nearest address is dialled without it"
+        )
         warnings.warn(message, DeprecationWarning, stacklevel=2)
-    return _find_actor(name, registry_addrs, only_first, raise_on_none)
+    return _find_actor(name, registry_addrs, only_first, raise_on_none, enable_transports)
 
 
 @asynccontextmanager
 async def _find_actor(
-    name: str, registry_addrs: Sequence[AddressLike] | None, only_first: bool, raise_on_none: bool
+    name: str,
+    registry_addrs: Sequence[AddressLike] | None,
+    only_first: bool,
+    raise_on_none: bool,
+    transports: Sequence[str] | None,
 ) -> AsyncIterator[Any]:
     actor = current_actor()
+    schemes = None if transports is None else _schemes(actor, transports)
     async with AsyncExitStack() as stack:
         portals: list[Portal] = []
         if registry_addrs is None and only_first:
             portals = _connected(actor, name)
+            if schemes is not None:
+                portals = [portal for portal in portals if portal.chan.raddr.scheme in schemes]
         if not portals:
             for candidate, registrar in await _ask(actor, name, registry_addrs):
                 if candidate.uuid == actor.aid.uuid:
                     continue
+                if schemes is not None:
+                    candidate.addresses = [
+                        url for url in candidate.addresses if url.partition(":")[0] in schemes
+                    ]
                 portal = await _reach(actor, candidate, registrar, stack)
                 if portal is not None:
                     portals.append(portal)
@@ -227,6 +248,11 @@ def address_of(actor: Actor, value: AddressLike) -> Address:
     """An address as its transport understands it; ``ValueError`` or ``PluginError`` say what is wrong."""
     address = parse_address(value)
     return actor.plugins.transport(address.scheme).parse(address.url)
+
+
+def _schemes(actor: Actor, transports: Sequence[str]) -> set[str]:
+    """The schemes of what these transports listen with; beside them those that only name it (``zmq``)."""
+    return {*transports, *(actor.plugins.transport(name).default_bind().scheme for name in transports)}
 
 
 def _connected(actor: Actor, name: str) -> list[Portal]:
