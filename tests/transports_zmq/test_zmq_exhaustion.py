@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import resource
+import socket
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from itertools import islice
 
+import pytest
 import trio
 from zmq_peer import OPTIONS, echo, send_all
 
 import tractor_zmq
+from tractor_zmq.descriptors import describe, hang_up, unsent
 
 
 def is_open(descriptor: int) -> bool:
@@ -34,6 +37,26 @@ async def descriptors_left(number: int) -> AsyncIterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+async def test_connections_are_known_and_hung_up_on_without_descriptors() -> None:
+    here, there = socket.socketpair()
+    with here, there:
+        number, inode = here.fileno(), os.fstat(here.fileno()).st_ino
+        async with descriptors_left(0):
+            with pytest.raises(OSError, match="Too many open files"):
+                os.dup(number)
+            wire = describe(number)
+            assert wire is not None and wire.inode == inode and wire.pid == os.getpid()
+            assert unsent(number, inode) == 0
+            assert unsent(number, inode + 1) is None
+            hang_up(number, inode + 1)
+            there.send(b"still there")
+            assert here.recv(100) == b"still there"
+            hang_up(number, inode)
+            assert there.recv(100) == b""
+            assert os.fstat(number).st_ino == inode, "it was closed"
+        assert describe(max(number, there.fileno()) + 1000) is None
 
 
 async def test_dialling_and_listening_without_descriptors_is_an_oserror() -> None:

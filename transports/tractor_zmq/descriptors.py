@@ -2,11 +2,12 @@
 
 libzmq tells the number of a connection's descriptor and nothing else of it, and has no call to end
 one connection of a ROUTER. The number may be reused at any moment by libzmq's own thread, so
-everything here works on a duplicate, and recognises the connection by its inode.
+everything here works on a duplicate (where there can be one), and recognises the connection by its inode.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import resource
@@ -47,15 +48,14 @@ class Wire:
 
 def describe(descriptor: int) -> Wire | None:
     """What the descriptor is connected to; None when it is not, or is no socket (any more)."""
-    duplicate = _duplicate(descriptor)
-    if duplicate is None:
-        return None
-    with duplicate:
+    with _socket_at(descriptor) as sock:
+        if sock is None:
+            return None
         try:
-            own, peer = duplicate.getsockname(), duplicate.getpeername()
-            inode = os.fstat(duplicate.fileno()).st_ino
-            if duplicate.family == socket.AF_UNIX and sys.platform == "linux":
-                raw = duplicate.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+            own, peer = sock.getsockname(), sock.getpeername()
+            inode = os.fstat(sock.fileno()).st_ino
+            if sock.family == socket.AF_UNIX and sys.platform == "linux":
+                raw = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
                 pid, uid, _ = _CREDENTIALS.unpack(raw)
                 return Wire(inode, own, peer, pid, uid)
             return Wire(inode, own, peer)
@@ -65,10 +65,10 @@ def describe(descriptor: int) -> Wire | None:
 
 def hang_up(descriptor: int, inode: int) -> None:
     """End the connection, if the descriptor still is that one; libzmq then sees the end and cleans up."""
-    with _still(descriptor, inode) as duplicate:
-        if duplicate is not None:
+    with _still(descriptor, inode) as sock:
+        if sock is not None:
             try:
-                duplicate.shutdown(socket.SHUT_RDWR)
+                sock.shutdown(socket.SHUT_RDWR)
             except OSError:
                 pass  # it ended by itself
 
@@ -79,14 +79,14 @@ def unsent(descriptor: int, inode: int) -> int | None:
     Where the system does not count them, it is none when there is room for more, and more than any limit
     when there is not.
     """
-    with _still(descriptor, inode) as duplicate:
-        if duplicate is None:
+    with _still(descriptor, inode) as sock:
+        if sock is None:
             return None
         try:
             # Linux calls it SIOCOUTQ where it is about sockets.
-            counted = fcntl.ioctl(duplicate, termios.TIOCOUTQ, bytes(_COUNT.size))
+            counted = fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(_COUNT.size))
         except OSError:
-            return 0 if _has_room(duplicate) else sys.maxsize
+            return 0 if _has_room(sock) else sys.maxsize
         return int(_COUNT.unpack(counted)[0])
 
 
@@ -108,21 +108,36 @@ def _has_room(sock: socket.socket) -> bool:
 @contextmanager
 def _still(descriptor: int, inode: int) -> Iterator[socket.socket | None]:
     """The connection, if the descriptor still is that one; else None."""
-    duplicate = _duplicate(descriptor)
-    if duplicate is None:
-        yield None
-        return
-    with duplicate:
-        yield duplicate if os.fstat(duplicate.fileno()).st_ino == inode else None
+    with _socket_at(descriptor) as sock:
+        yield sock if sock is not None and _inode(sock) == inode else None
 
 
-def _duplicate(descriptor: int) -> socket.socket | None:
+def _inode(sock: socket.socket) -> int | None:
+    try:
+        return os.fstat(sock.fileno()).st_ino
+    except OSError:
+        return None  # it was not a duplicate, and has gone this moment
+
+
+@contextmanager
+def _socket_at(descriptor: int) -> Iterator[socket.socket | None]:
+    """A socket object for the descriptor; None where it is none."""
     try:
         number = os.dup(descriptor)
-    except OSError:
-        return None
+    except OSError as exc:
+        # Without a descriptor to be had, the one there is must do: better than to lose sight of it.
+        number = descriptor if exc.errno in (errno.EMFILE, errno.ENFILE) else -1
     try:
-        return socket.socket(fileno=number)
+        sock = socket.socket(fileno=number) if number >= 0 else None
     except OSError:
-        os.close(number)
-        return None
+        sock = None
+    try:
+        yield sock
+    finally:
+        if number == descriptor:
+            if sock is not None:
+                sock.detach()
+        elif sock is not None:
+            sock.close()
+        elif number >= 0:
+            os.close(number)
