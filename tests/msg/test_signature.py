@@ -6,12 +6,13 @@ import datetime
 import decimal
 import enum
 import gc
+import sys
 import uuid
 import weakref
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from dataclasses import InitVar, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TypedDict
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TypedDict, Unpack
 
 import attrs
 import msgspec
@@ -336,6 +337,75 @@ def test_unsupported_annotations_take_anything() -> None:
     assert refused(endpoint, g="x", **arguments).path == "$.g"
     assert Signature(endpoint).result_type is Any
     assert Signature(endpoint).unchecked(wire_codec()).keys() == {*"abcdeh", "return"}
+
+
+class Price(enum.Enum):
+    LOW = 1.5
+
+
+class Planet(enum.Enum):
+    MARS = (6.4e23, 3389.5)
+
+
+class Mixed(enum.Enum):
+    A = "a"
+    B = 2
+
+
+@dataclass
+class Offer:
+    price: Price
+
+
+@dataclass
+class Initial:
+    id: int
+    start: InitVar[int] = 3
+
+
+#: What the documentation names as unchecked.
+UNCHECKED: list[tuple[Any, Any]] = [
+    (Price, Price.LOW),
+    (Planet, Planet.MARS),
+    (Mixed, Mixed.B),
+    (list[Price], [Price.LOW]),
+    (Offer, Offer(Price.LOW)),
+    (Literal[Colour.RED], Colour.RED),
+    (Iterable[int], [1]),
+    (Iterator[int], [1]),
+    (Initial, Initial(1)),
+]
+if sys.version_info >= (3, 12):
+    # A recursive alias is a statement that Python 3.11 cannot read.
+    exec("type Nested = dict[str, Nested] | int")
+    UNCHECKED.append((globals()["Nested"], {"a": 1}))
+
+
+@pytest.mark.parametrize(("kind", "value"), UNCHECKED, ids=lambda item: repr(item)[:40])
+@formats
+def test_what_is_not_checked_arrives_as_its_bare_value(kind: Any, value: Any, codec: CodecName) -> None:
+    async def endpoint(x): ...  # type: ignore[no-untyped-def]
+
+    endpoint.__annotations__["x"] = kind
+    signature = Signature(endpoint)
+    assert signature.unchecked(wire_codec(codec)).keys() == {"x"}
+    bare = wire_codec(codec).decode_payload(raw(value, codec))
+    for sent, arrived in ((value, bare), ("nonsense", "nonsense")):
+        assert signature.by(wire_codec(codec)).bind(raw([sent], codec), raw({}, codec)) == ([arrived], {})
+
+
+def test_unpacked_keywords_are_not_checked() -> None:
+    async def endpoint(**options: Unpack[Options]) -> None: ...
+
+    assert Signature(endpoint).unchecked(wire_codec()).keys() == {"options"}
+    assert bind(endpoint, depth="nonsense") == ([], {"depth": "nonsense"})
+
+
+def test_members_are_made_of_their_bare_values() -> None:
+    """As the documentation advises."""
+    for member in (Price.LOW, Mixed.A, Mixed.B):
+        assert type(member)(wire_codec().decode_payload(raw(member))) is member
+    assert Planet(tuple(wire_codec().decode_payload(raw(Planet.MARS)))) is Planet.MARS
 
 
 def test_unannotated_means_anything() -> None:

@@ -11,9 +11,10 @@ import enum
 import math
 import uuid
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import InitVar, dataclass
 from fractions import Fraction
+from ipaddress import IPv4Address
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Generic, Literal, NamedTuple, TypedDict, TypeVar
 
@@ -41,6 +42,19 @@ class Level(enum.IntEnum):
     HIGH = 3
 
 
+class Price(enum.Enum):
+    LOW = 1.5
+
+
+class Planet(enum.Enum):
+    MARS = (6.4e23, 3389.5)
+
+
+class Mixed(enum.Enum):
+    A = "a"
+    B = 2
+
+
 class Rights(enum.Flag):
     READ = 1
     WRITE = 2
@@ -55,6 +69,24 @@ class Data:
 @attrs.define
 class Attributes:
     id: int
+
+
+@attrs.define
+class Private:
+    id: int
+    _note: str = ""
+
+
+@dataclass
+class PrivateData:
+    id: int
+    _note: str = ""
+
+
+@dataclass
+class Initial:
+    id: int
+    start: InitVar[int] = 3
 
 
 class Struct(msgspec.Struct):
@@ -120,6 +152,7 @@ ROWS: list[tuple[str, Any, Any]] = [
     ("bytearray", bytearray, bytearray(b"ab")),
     ("memoryview", memoryview, memoryview(b"ab")),
     ("list[int]", list[int], [1, 2]),
+    ("Iterable[int]", Iterable[int], [1, 2]),
     ("tuple[int, str]", tuple[int, str], (1, "a")),
     ("set[int]", set[int], {1}),
     ("frozenset[int]", frozenset[int], frozenset({1})),
@@ -132,12 +165,19 @@ ROWS: list[tuple[str, Any, Any]] = [
     ("Options (TypedDict)", Options, {"depth": 3}),
     ("Data (dataclass)", Data, Data(1)),
     ("Attributes (attrs)", Attributes, Attributes(1)),
+    ("PrivateData (dataclass with a field _note)", PrivateData, PrivateData(1, "x")),
+    ("Private (attrs with a field _note)", Private, Private(1, "x")),
+    ("Initial (dataclass with an InitVar)", Initial, Initial(1)),
     ("Struct (msgspec.Struct)", Struct, Struct(1)),
     ("Box[int] (generic Struct)", Box[int], Box(1)),
     ("Cat | Dog (tagged Structs)", Cat | Dog, Dog("rex")),
     ("Colour (Enum)", Colour, Colour.RED),
     ("Level (IntEnum)", Level, Level.HIGH),
     ("Rights (Flag)", Rights, Rights.READ | Rights.WRITE),
+    ("Price (Enum of floats)", Price, Price.LOW),
+    ("Planet (Enum of tuples)", Planet, Planet.MARS),
+    ("Mixed (Enum of str and int)", Mixed, Mixed.B),
+    ("Literal[Colour.RED]", Literal[Colour.RED], Colour.RED),
     ('Literal["a", "b"]', Literal["a", "b"], "b"),
     ("Annotated[int, Meta(gt=0)]", Annotated[int, msgspec.Meta(gt=0)], 3),
     ("int | None", int | None, None),
@@ -149,6 +189,7 @@ ROWS: list[tuple[str, Any, Any]] = [
     ("timedelta", datetime.timedelta, datetime.timedelta(seconds=90)),
     ("UUID", uuid.UUID, ID),
     ("Decimal", decimal.Decimal, decimal.Decimal("1.10")),
+    ("IPv4Address", IPv4Address, IPv4Address("127.0.0.1")),
     ("PurePosixPath", PurePosixPath, PurePosixPath("/a")),
     ("complex", complex, 1j),
     ("ValueError", ValueError, ValueError("x")),

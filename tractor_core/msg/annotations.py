@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections.abc
 import inspect
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -47,18 +47,39 @@ def decodable(annotation: Any, knows: Callable[[Any], bool] = _known_to_msgspec_
     """
     if annotation is inspect.Parameter.empty:
         return Any
+    if _is_plain(annotation):
+        return annotation
     try:
-        if annotation in _PLAIN:
-            return annotation
-    except TypeError:
-        pass  # not hashable, such as Annotated with a list in it
-    try:
-        known = not _holds_unknown(msgspec.inspect.type_info(annotation), knows, set())
+        known = not _holds_unknown(msgspec.inspect.type_info(annotation), knows)
         msgspec.msgpack.Decoder(annotation)
         msgspec.json.Decoder(annotation)
     except Exception:
         return Any
     return annotation if known else Any
+
+
+def check_whole(annotation: Any, what: str) -> None:
+    """``TypeError`` where values of the annotation, that of ``what``, would arrive with fields missing.
+
+    Of an attrs class msgspec sends no field whose name begins with ``_``, and asks no hook. One that has no
+    part in ``__init__`` and comparison may be left out: what arrives is equal to what was sent.
+    """
+    if _is_plain(annotation):
+        return
+    try:
+        nodes = list(_nodes(msgspec.inspect.type_info(annotation)))
+    except Exception:
+        return  # not decodable, so of no consequence
+    for node in nodes:
+        named: Any = getattr(node, "cls", None)
+        kind = get_origin(named) or named
+        for field in getattr(kind, "__attrs_attrs__", ()):
+            if field.name.startswith("_") and (field.init or field.eq):
+                raise TypeError(
+                    f"{what}: the field {field.name!r} of the attrs class {kind.__qualname__} would not "
+                    "arrive, as msgspec sends no attrs fields that begin with '_'; rename it, make the class "
+                    "a dataclass, or give the field init=False and eq=False"
+                )
 
 
 def payload_annotation(function: Callable[..., Any], hints: dict[str, Any]) -> Any:
@@ -75,6 +96,13 @@ def payload_annotation(function: Callable[..., Any], hints: dict[str, Any]) -> A
     return annotation
 
 
+def _is_plain(annotation: Any) -> bool:
+    try:
+        return annotation in _PLAIN
+    except TypeError:
+        return False  # not hashable, such as Annotated with a list in it
+
+
 def _single_hint(function: Callable[..., Any], name: str, annotation: Any) -> Any:
     def probe() -> None: ...
 
@@ -86,15 +114,21 @@ def _single_hint(function: Callable[..., Any], name: str, annotation: Any) -> An
         return Any
 
 
-def _holds_unknown(node: Any, knows: Callable[[Any], bool], seen: set[int]) -> bool:
+def _holds_unknown(info: msgspec.inspect.Type, knows: Callable[[Any], bool]) -> bool:
     """Whether a ``msgspec.inspect`` type has a class anywhere in it that nobody knows."""
-    if id(node) in seen:
-        return False
-    seen.add(id(node))
-    if isinstance(node, (tuple, list)):
-        return any(_holds_unknown(item, knows, seen) for item in node)
-    if not isinstance(node, (msgspec.inspect.Type, msgspec.inspect.Field)):
-        return False
-    if isinstance(node, msgspec.inspect.CustomType):
-        return not knows(node.cls)
-    return any(_holds_unknown(getattr(node, name), knows, seen) for name in node.__struct_fields__)
+    return any(isinstance(node, msgspec.inspect.CustomType) and not knows(node.cls) for node in _nodes(info))
+
+
+def _nodes(info: msgspec.inspect.Type) -> Iterator[msgspec.inspect.Type]:
+    """A ``msgspec.inspect`` type and all types in it, each once."""
+    seen: set[int] = set()
+    waiting: list[Any] = [info]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, (tuple, list)):
+            waiting.extend(node)
+        elif isinstance(node, (msgspec.inspect.Type, msgspec.inspect.Field)) and id(node) not in seen:
+            seen.add(id(node))
+            if isinstance(node, msgspec.inspect.Type):
+                yield node
+            waiting.extend(getattr(node, name) for name in node.__struct_fields__)

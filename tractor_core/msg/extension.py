@@ -17,7 +17,7 @@ from uuid import UUID
 import msgspec
 import msgspec.inspect
 
-from .annotations import type_hints
+from .annotations import check_whole, type_hints
 from .namespace import NamespacePath
 
 #: What msgpack leaves to applications.
@@ -75,7 +75,9 @@ class ExtType(msgspec.Struct, frozen=True, dict=True):
         function = self.from_plain
         if not isinstance(function, FunctionType) or not function.__code__.co_argcount:
             return Any
-        return type_hints(function).get(function.__code__.co_varnames[0], Any)
+        annotation = type_hints(function).get(function.__code__.co_varnames[0], Any)
+        check_whole(annotation, f"plain form of {self.type.__qualname__}")
+        return annotation
 
     def to_names(self) -> ExtNames:
         """The names by which another process finds the same; ``TypeError`` for what has none."""

@@ -9,6 +9,7 @@ from typing import Any, Final, Literal, TypeAlias, cast, get_origin
 import msgspec
 from msgspec import Raw
 
+from .annotations import check_whole
 from .extension import CODES, ExtType, checked
 from .paths import mismatch
 
@@ -59,7 +60,10 @@ class MsgDec:
 
 class PayloadTypes:
     """What a codec knows of payloads, apart from the encoding: their type, and how what msgspec does
-    not know becomes something that it does. Immutable."""
+    not know becomes something that it does. Immutable.
+
+    ``TypeError`` for a type whose values would lose fields on their way.
+    """
 
     def __init__(
         self,
@@ -68,6 +72,7 @@ class PayloadTypes:
         dec_hook: DecHook | None = None,
         ext_types: Sequence[ExtType] = (),
     ) -> None:
+        check_whole(spec, "payload type")
         self.spec = spec
         self.ext_types = checked(ext_types)
         self._enc_hook = enc_hook

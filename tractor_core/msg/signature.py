@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 
 from msgspec import Raw
 
-from .annotations import decodable, payload_annotation, type_hints
+from .annotations import check_whole, decodable, payload_annotation, type_hints
 from .binding import Binder, Bound, Decode, Parameter, Parameters
 from .codec import MsgCodec, wire_codec
 from .namespace import context_mark
@@ -34,7 +34,7 @@ class Signature:
     """How one function's arguments and result travel. Holds no reference to the function.
 
     ``skip`` names parameters that the runtime fills itself. What an annotation means depends on the codec,
-    which may know more types than msgspec does.
+    which may know more types than msgspec does. ``TypeError`` for one whose values would lose fields.
     """
 
     def __init__(self, function: Callable[..., Any], skip: Collection[str] = ()) -> None:
@@ -46,6 +46,9 @@ class Signature:
         self._parameters: Final = [
             (parameter, hints.get(parameter.name, Any)) for parameter in given if parameter.name not in skip
         ]
+        for parameter, annotation in self._parameters:
+            check_whole(annotation, f"argument {parameter.name!r} of {self.name}()")
+        check_whole(self._result_annotation, f"result of {self.name}()")
         #: Where those in ``skip`` stand that can be passed by position, and whether they must be.
         self._places: Final = {
             parameter.name: (place, parameter.kind is parameter.POSITIONAL_ONLY)
