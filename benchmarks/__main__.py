@@ -12,6 +12,7 @@ from pathlib import Path
 
 import trio
 
+from .arguments import output_file, positive_float, positive_int
 from .bars import bars
 from .measuring import Result, Row, measure
 from .report import as_json, table, versions
@@ -41,15 +42,19 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--rivals-in", type=Path, default=ENVIRONMENT, metavar="DIRECTORY", help="their environment"
     )
-    parser.add_argument("--rounds", type=int, default=5, help="rounds of each row (default 5)")
-    parser.add_argument("--scale", type=float, default=1.0, help="do so many times the usual work in a round")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write all figures to FILE")
-    parser.add_argument("--plot", type=Path, metavar="FILE", help="also draw all ratios to FILE, as SVG")
+    parser.add_argument("--rounds", type=positive_int, default=5, help="rounds of each row (default 5)")
+    parser.add_argument(
+        "--scale", type=positive_float, default=1.0, help="do so many times the usual work in a round"
+    )
+    parser.add_argument("--json", type=output_file, metavar="FILE", help="also write all figures to FILE")
+    parser.add_argument(
+        "--plot", type=output_file, metavar="FILE", help="also draw all ratios to FILE, as SVG"
+    )
     parser.add_argument("--check", action="store_true", help="fail if a ratio misses its target")
     parser.add_argument("--pin", action="store_true", help="keep all processes on one core")
     options = parser.parse_args(arguments)
-    if options.rounds < 1 or options.scale <= 0:
-        parser.error("--rounds and --scale must be positive")
+    if not any(chosen(options, transport) for transport in options.transports):
+        parser.error("nothing to measure: none of these rows is about any of these backends")
     return options
 
 

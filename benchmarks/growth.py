@@ -13,11 +13,11 @@ import os
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Sequence
-from pathlib import Path
 
 import trio
 
 from .actors import open_actors
+from .arguments import output_file, positive_float
 from .curves import Curves, Points
 from .plots import Line, Panel, svg
 from .raw import open_raw
@@ -141,18 +141,33 @@ def growing(curves: dict[str, Points]) -> list[str]:
     return complaints
 
 
-def parse() -> argparse.Namespace:
+def verdict(curves: dict[str, Points], complaints: list[str]) -> str:
+    """What is said of the calls, if any were measured."""
+    if complaints:
+        return "\n".join(complaints)
+    return "level" if curves.keys() & set(CALLS) else "no call was measured: nothing to be level"
+
+
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.growth", description=__doc__)
     parser.add_argument("--curves", default=",".join(MOST), metavar="A,B", help=f"of {', '.join(MOST)}")
-    parser.add_argument("--scale", type=float, default=1.0, help="grow to so many times the usual end")
-    parser.add_argument("--repeat", type=float, default=1.0, help="measure each point so many times as long")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write all points to FILE")
-    parser.add_argument("--plot", type=Path, metavar="FILE", help="also draw the curves to FILE, as SVG")
+    parser.add_argument(
+        "--scale", type=positive_float, default=1.0, help="grow to so many times the usual end"
+    )
+    parser.add_argument(
+        "--repeat", type=positive_float, default=1.0, help="measure each point so many times as long"
+    )
+    parser.add_argument("--json", type=output_file, metavar="FILE", help="also write all points to FILE")
+    parser.add_argument(
+        "--plot", type=output_file, metavar="FILE", help="also draw the curves to FILE, as SVG"
+    )
     parser.add_argument("--check", action="store_true", help="fail if a call is not level, to 10 %%")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     options.curves = options.curves.split(",")
     if unknown := set(options.curves) - set(MOST):
         parser.error(f"there is no {', '.join(sorted(unknown))!r}, only {', '.join(MOST)}")
+    if options.check and not set(options.curves) & set(CALLS):
+        parser.error(f"--check is about calls: it needs one of the curves {', '.join(CALLS)}")
     return options
 
 
@@ -170,7 +185,7 @@ def main() -> int:
     if options.plot is not None:
         options.plot.write_text(svg(panels(curves)), encoding="utf-8")
     complaints = growing(curves)
-    print("\n".join(complaints) or "level")
+    print(verdict(curves, complaints))
     return 1 if complaints and options.check else 0
 
 

@@ -12,6 +12,7 @@ import json
 import os
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -22,6 +23,7 @@ import trio
 import tractor_core as tractor
 
 from . import endpoints
+from .arguments import output_file, positive_float
 from .mixed_load import MixedLoad
 from .plots import Line, Panel, svg
 from .processes import descendants, descriptors, private_bytes
@@ -182,15 +184,19 @@ def _at(taken: Sample, path: tuple[str, ...]) -> float:
     return float(found)
 
 
-def parse() -> argparse.Namespace:
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=__doc__)
-    parser.add_argument("--minutes", type=float, default=30.0, help="how long (default 30)")
-    parser.add_argument("--interval", type=float, default=10.0, help="seconds between samples (default 10)")
+    parser.add_argument("--minutes", type=positive_float, default=30.0, help="how long (default 30)")
+    parser.add_argument(
+        "--interval", type=positive_float, default=10.0, help="seconds between samples (default 10)"
+    )
     parser.add_argument("--start-method", default="forkserver", help="backend of the actors that come and go")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="append every sample to FILE, a line each")
-    parser.add_argument("--plot", type=Path, metavar="FILE", help="write the curves to FILE, as SVG")
+    parser.add_argument(
+        "--json", type=output_file, metavar="FILE", help="append every sample to FILE, a line each"
+    )
+    parser.add_argument("--plot", type=output_file, metavar="FILE", help="write the curves to FILE, as SVG")
     parser.add_argument("--check", action="store_true", help="fail if memory or descriptors grew")
-    return parser.parse_args()
+    return parser.parse_args(arguments)
 
 
 def main() -> int:

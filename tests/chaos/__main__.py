@@ -6,7 +6,7 @@ import argparse
 import itertools
 import random
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 
 import trio
@@ -14,7 +14,7 @@ import trio
 from .campaign import campaign, surroundings
 
 
-def main() -> int:
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--minutes", type=float, default=1.0, help="how long to start new trees (1)")
     parser.add_argument("--seed", default=None, help="what everything is drawn from (default: random)")
@@ -24,7 +24,18 @@ def main() -> int:
     parser.add_argument("--together", type=int, default=2, help="trees at a time (2)")
     parser.add_argument("--verbose", action="store_true", help="print every plan before it is run")
     parser.add_argument("--keep-going", action="store_true", help="go on after a broken invariant")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
+    for name, least in (("trees", 1), ("together", 1), ("first", 0), ("only", 0)):
+        given = getattr(options, name)
+        if given is not None and given < least:
+            parser.error(f"--{name} must be at least {least}")
+    if not options.minutes > 0:
+        parser.error("--minutes must be positive")
+    return options
+
+
+def main() -> int:
+    options = parse()
     seed = options.seed or f"{random.SystemRandom().randrange(10**9)}"
     print(f"seed {seed}", flush=True)
     indices: Iterable[int] = itertools.count(options.first)
@@ -44,6 +55,9 @@ def main() -> int:
     with surroundings():
         report = trio.run(run)
     print(report)
+    if not report.trees:
+        print("no tree was run: that shows nothing", file=sys.stderr)
+        return 2
     return 1 if report.wrong else 0
 
 

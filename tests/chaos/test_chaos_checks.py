@@ -13,12 +13,46 @@ import msgspec
 import pytest
 import trio
 from chaos import faults, invariants, processes
+from chaos.__main__ import parse
 from chaos.journal import VARIABLE, Entry, Journal, Reader, outcomes_of
 from chaos.plan import BACKENDS, FAULTS, HARMLESS, MOST_ACTORS, SCHEMES, WORKS, ActorPlan, Fault, Plan, draw
 
 import tractor_core as tractor
 
 PLANS = [draw("checks", index) for index in range(200)]
+
+
+# -- the command line ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *("--trees -1", "--trees 0", "--together 0", "--together -2", "--only -5", "--first -1"),
+        *("--minutes -1", "--minutes 0", "--minutes nan"),
+    ],
+)
+def test_a_campaign_that_would_show_nothing_is_refused(
+    arguments: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        parse(arguments.split())
+    assert caught.value.code == 2
+    assert f"{arguments.split()[0]} must be" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_campaign_may_be_of_the_first_tree_alone() -> None:
+    options = parse(["--only", "0", "--first", "0", "--trees", "1", "--together", "1", "--minutes", "0.1"])
+    assert (options.only, options.first, options.trees, options.together) == (0, 0, 1, 1)
+
+
+def test_a_campaign_without_a_tree_is_no_success() -> None:
+    tests = Path(__file__).resolve().parent.parent
+    finished = subprocess.run(
+        [sys.executable, "-m", "chaos", "--minutes", "1e-9"], cwd=tests, capture_output=True, text=True
+    )
+    assert finished.returncode == 2
+    assert "no tree was run" in finished.stderr
 
 
 # -- plans -----------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import trio
 from programs.kill_cases import Case, all_pairs, covering, every_case
-from programs.kill_matrix import run_case
+from programs.kill_matrix import main, parse, run_case
 
 CASES = covering(every_case())
 
@@ -36,3 +36,20 @@ async def test_nothing_survives(cases: list[Case]) -> None:
     async with trio.open_nursery() as tasks:
         for case in cases:
             tasks.start_soon(run_case, case)
+
+
+@pytest.mark.parametrize("arguments", [["nosuchword"], ["--skip", "100000"], ["template", "nosuchword"]])
+async def test_a_matrix_of_no_case_is_no_success(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert await main(parse(arguments)) == 2
+    assert "no case is left" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [["--together", "0"], ["--together", "-1"], ["--skip", "-1"]])
+def test_a_matrix_that_cannot_be_run_is_refused(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        parse(arguments)
+    assert caught.value.code == 2 and "must be at least" in capsys.readouterr().err

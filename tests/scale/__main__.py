@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -17,14 +17,21 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from . import crowd, rounds
 
 
-def main() -> int:
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.scale", description=__doc__)
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--actors", type=int, help="open a cluster of so many")
     what.add_argument("--rounds", type=int, help="start and end an actor so many times")
     parser.add_argument("--start-method", default="forkserver", help="of the cluster (forkserver)")
     parser.add_argument("--transport", default="tcp", choices=("tcp", "uds"), help="of the cluster (tcp)")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
+    if (options.rounds if options.actors is None else options.actors) < 1:
+        parser.error("less than one actor, or round, would show nothing")
+    return options
+
+
+def main() -> int:
+    options = parse()
     with _directory() as directory, _bars() as bars:
         uds = f"uds://{directory}/registry.sock"
         if options.rounds is not None:

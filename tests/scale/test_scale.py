@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from multiprocessing import resource_tracker
 
 import pytest
+from scale.__main__ import parse
 from scale.crowd import STREAMED, crowd
 from scale.rounds import METHODS, SCHEMES, RoundsReport, rounds, slope
 
@@ -17,6 +18,15 @@ def _tracker() -> Iterator[None]:
     resource_tracker.ensure_running()
     yield
     resource_tracker._resource_tracker._stop()
+
+
+@pytest.mark.parametrize("arguments", ["--actors 0", "--actors -3", "--rounds 0", "--rounds -1"])
+def test_a_run_that_would_show_nothing_is_refused(arguments: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        parse(arguments.split())
+    assert caught.value.code == 2
+    assert "would show nothing" in capsys.readouterr().err
+    assert parse(["--rounds", "1"]).rounds == parse(["--actors", "1"]).actors == 1
 
 
 @pytest.mark.limit(120)

@@ -283,6 +283,9 @@ async def main(options: argparse.Namespace) -> int:
     # In no order, the same every time: a run that is broken off has seen something of everything.
     random.Random(0).shuffle(cases)
     cases = cases[options.skip :]
+    if not cases:
+        print("no case is left: none has all these words, or all were skipped", file=sys.stderr)
+        return 2
     tally = Tally(len(cases))
     with tempfile.TemporaryDirectory(prefix="tc-", dir="/tmp") as directory:
         os.environ["XDG_RUNTIME_DIR"] = directory
@@ -305,13 +308,16 @@ async def main(options: argparse.Namespace) -> int:
     return min(wrong, 1)
 
 
-def parse() -> argparse.Namespace:
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m programs.kill_matrix", description=__doc__)
     parser.add_argument("only", nargs="*", help="words that must all be in a case's title, e.g. template ws")
     parser.add_argument("--together", type=int, default=4, help="cases at a time (default 4)")
     parser.add_argument("--covering", action="store_true", help="only the part that the tests go through")
     parser.add_argument("--skip", type=int, default=0, metavar="N", help="leave out the first N: go on there")
-    return parser.parse_args()
+    options = parser.parse_args(arguments)
+    if options.together < 1 or options.skip < 0:
+        parser.error("--together must be at least 1, and --skip at least 0")
+    return options
 
 
 if __name__ == "__main__":
