@@ -10,9 +10,10 @@ from nursery_trees import ENDPOINTS, name, nursery
 import tractor_core as tractor
 from tractor_core.errors import AuthenticationFailed, TractorError
 from tractor_core.ipc.handshake import dial_handshake
-from tractor_core.msg.types import Aid
+from tractor_core.msg.types import Aid, SpawnSpec
 from tractor_core.protocol.handshake import Identity
 from tractor_core.seams import Connection, TransportOptions
+from tractor_core.supervision import supervisor
 from tractor_core.testing.mem import MemNetwork
 
 pytestmark = pytest.mark.usefixtures("autojump_clock")
@@ -56,22 +57,21 @@ async def test_the_end_of_the_channel_that_it_gave_up_is_not_told_of_the_one_tha
 
 
 async def test_a_channel_that_ends_before_the_child_knows_what_to_be_ends_it_in_one_line(
-    caplog: pytest.LogCaptureFixture,
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def cut(channel: tractor.Channel, message: SpawnSpec) -> None:
+        """Instead of telling it."""
+        assert channels_to_children() == [channel]
+        MemNetwork.current().dialled("nursery")[-1].cut()
+
     async with nursery() as an:
-
-        async def cut() -> None:
-            while not channels_to_children():
-                await trio.lowlevel.checkpoint()
-            MemNetwork.current().dialled("nursery")[-1].cut()
-
-        async with trio.open_nursery() as tasks:
-            tasks.start_soon(cut)
-            with (
-                trio.fail_after(5),
-                pytest.raises(tractor.ActorDied, match="'child' ended unasked: exit code 1"),
-            ):
-                await an.start_actor("child")
+        with (
+            monkeypatch.context() as patched,
+            trio.fail_after(5),
+            pytest.raises(tractor.ActorDied, match="'child' ended unasked: exit code 1"),
+        ):
+            patched.setattr(supervisor, "_post", cut)
+            await an.start_actor("child")
         assert not an._children and not channels_to_children()
         assert len([line for line in caplog.messages if "cannot join its parent" in line]) == 1
         # The next one is not concerned.
