@@ -134,7 +134,7 @@ def test_a_short_soak(tmp_path: Path) -> None:
         (["--transports", "pigeon"], "there is no 'pigeon', only tcp, uds"),
         (["--backends", "stork"], "there is no 'stork', only subprocess, forkserver"),
         (["--rivals", "friend"], "there is no 'friend', only xoscar"),
-        (["--rounds", "0"], "--rounds and --scale must be positive"),
+        (["--rounds", "0"], "argument --rounds: 0 is not positive"),
     ],
 )
 def test_what_cannot_be_measured_is_refused(arguments: list[str], complaint: str) -> None:
