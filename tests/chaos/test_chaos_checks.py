@@ -200,11 +200,18 @@ def test_who_boots_for_a_dead_parent_may_complain(line: str) -> None:
     assert len(list(invariants.complaints(said.replace("spawn.py", "other.py"), quiet_plan("kill")))) == 1
 
 
-def test_the_known_end_by_libzmq_is_told_from_others() -> None:
-    said = "a line\nToo many open files (src/ipc_listener.cpp:297)\n"
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Assertion failed: !_io_error (src/stream_engine_base.cpp:310)",
+        "Too many open files (src/ipc_listener.cpp:297)",
+    ],
+)
+def test_the_known_assertions_of_libzmq_are_told_from_other_ends(line: str) -> None:
+    said = f"a line\n{line}\n"
     assert invariants.ended_by_libzmq(said) and invariants.ended_by_libzmq(said, -6)
     assert not invariants.ended_by_libzmq(said, -9)
-    assert not invariants.ended_by_libzmq("Assertion failed: !_io_error (src/engine.cpp:1)\n", -6)
+    assert not invariants.ended_by_libzmq("Assertion failed: false (src/other.cpp:1)\n", -6)
 
 
 # -- the journal -----------------------------------------------------------------------------------------

@@ -76,6 +76,7 @@ async def test_receiving_goes_on_while_the_flusher_comes_and_goes(swap: bool) ->
             await drain(b, sent)
 
 
+@pytest.mark.limit(120)
 async def test_sending_does_not_lose_what_arrives_meanwhile() -> None:
     """Each send may use up the one signal that a message has come."""
     async with connected_pair(tractor_zmq.transport)(TransportOptions()) as (a, b):
