@@ -69,7 +69,11 @@ _NOBODY_TO_BOOT_FOR: Final = re.compile(
 _SUDDEN: Final = frozenset({"kill", "template", "stop"})
 
 #: What libzmq says when it ends a process, of which docs/reference/zmq.rst tells; it is counted.
-_LIBZMQ: Final = re.compile(r"^Too many open files \(src/ipc_listener\.cpp:\d+\)$", re.MULTILINE)
+_LIBZMQ: Final = re.compile(
+    r"^Assertion failed: !_io_error \(src/stream_engine_base\.cpp:\d+\)$"
+    r"|^Too many open files \(src/ipc_listener\.cpp:\d+\)$",
+    re.MULTILINE,
+)
 
 #: Reasons for which an actor may refuse to start others.
 _REFUSED_START: Final = re.compile(
