@@ -28,8 +28,9 @@ _ALMOST_NOTHING = 4 * 1024
 _PACE = 64 * 1024 * 1024
 #: But its thread may not get to run for a while on a busy machine (seconds).
 _NOT_RUN = 0.05
-#: How long libzmq may take to notice that a connection was ended under its hands (seconds).
-GOING = 1.0
+#: How long libzmq may take to notice that a connection was ended under its hands (seconds): 50 us mostly, but
+#: on a busy machine its thread may not get to run.
+GOING = 5.0
 #: Messages thrown away before the next socket has its turn.
 _BATCH = 4096
 
@@ -92,22 +93,27 @@ class Farewell:
         self._monitor = monitor
         self._outflow = outflow
         self._deadline = time.monotonic() + linger / 1000
-        self._hung_up = False
+        self._hung_up: float | None = None
 
     def try_to_end(self) -> bool:
         """Do what is to be done now, without waiting; True when the socket is closed."""
-        now = time.monotonic()
         try:
-            if not self._has_gone() and now < self._deadline + GOING:
-                if not self._hung_up and (now >= self._deadline or self._outflow.has_left(now)):
-                    self._hung_up = True
-                    self._outflow.hang_up()
+            if not self._has_gone() and not self._is_lost(time.monotonic()):
                 self._discard()
                 return False
         except zmq.ZMQError:
             pass  # the context is ending: so is the connection
         close(self._socket, self._monitor, 0)
         return True
+
+    def _is_lost(self, now: float) -> bool:
+        """Hang up when it is time to; whether libzmq has not noticed since, and never will."""
+        if self._hung_up is not None:
+            return now - self._hung_up >= GOING
+        if now >= self._deadline or self._outflow.has_left(now):
+            self._hung_up = now
+            self._outflow.hang_up()
+        return False
 
     def _has_gone(self) -> bool:
         while (event := read_event(self._monitor)) is not None:
