@@ -23,8 +23,9 @@ from .stderr_capture import StderrCapture
 
 log = get_logger("supervision")
 
-#: How long a broken channel waits for the exit status that explains it (seconds).
-EXPLAIN_TIMEOUT = 0.05
+#: How long a broken channel waits for the exit status that explains it (seconds). Where the process stands in
+#: for one on another host, several others have to end before it.
+EXPLAIN_TIMEOUT = 0.3
 
 #: The same where its process is ending, however long a busy machine takes for that (seconds).
 ENDING_TIMEOUT = 0.5
